@@ -1,0 +1,57 @@
+#include "common/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static size_t format(struct err *err, const char *fmt, va_list args)
+{
+    int len = vsnprintf(err->text, sizeof(err->text), fmt, args);
+
+    if (len < 0) {
+        err->text[0] = '\0';
+        return 0;
+    }
+    return (size_t)len < sizeof(err->text) ? (size_t)len : sizeof(err->text) - 1;
+}
+
+int err_set(struct err *err, int code, const char *fmt, ...)
+{
+    if (err != NULL) {
+        va_list args;
+        va_start(args, fmt);
+        size_t len = format(err, fmt, args);
+        va_end(args);
+        snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerror(-code));
+        err->code = code;
+    }
+    return code;
+}
+
+int err_text(struct err *err, int code, const char *fmt, ...)
+{
+    if (err != NULL) {
+        va_list args;
+        va_start(args, fmt);
+        format(err, fmt, args);
+        va_end(args);
+        err->code = code;
+    }
+    return code;
+}
+
+int err_wrap(struct err *err, const char *fmt, ...)
+{
+    if (err == NULL) {
+        return -EIO;
+    }
+    char inner[ERR_TEXT_MAX];
+    memcpy(inner, err->text, sizeof(inner));
+    va_list args;
+    va_start(args, fmt);
+    size_t len = format(err, fmt, args);
+    va_end(args);
+    snprintf(err->text + len, sizeof(err->text) - len, ": %.*s", (int)(sizeof(inner) - 1), inner);
+    return err->code != 0 ? err->code : -EIO;
+}

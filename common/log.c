@@ -1,0 +1,168 @@
+#include "common/log.h"
+
+#include "common/buf.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define LOG_LINE_MAX 8192
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *log_program = "";
+static enum log_format log_form = LOG_HUMAN;
+static enum log_level log_initial = LOG_INFO;
+static _Atomic int log_current = LOG_INFO;
+
+void log_init(const char *program, enum log_format format, enum log_level level)
+{
+    log_program = program;
+    log_form = format;
+    log_initial = level;
+    atomic_store(&log_current, (int)level);
+}
+
+int log_level_parse(const char *text, enum log_level *ret)
+{
+    for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {
+        if (strcmp(text, level_names[i]) == 0) {
+            *ret = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+int log_format_parse(const char *text, enum log_format *ret)
+{
+    if (strcmp(text, "human") == 0) {
+        *ret = LOG_HUMAN;
+        return 0;
+    }
+    if (strcmp(text, "json") == 0) {
+        *ret = LOG_JSON;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store(&log_current, (int)level);
+}
+
+enum log_level log_get_level(void)
+{
+    return (enum log_level)atomic_load_explicit(&log_current, memory_order_relaxed);
+}
+
+void log_toggle_debug(void)
+{
+    bool on = log_get_level() != LOG_DEBUG;
+    enum log_level to = on ? LOG_DEBUG : (log_initial == LOG_DEBUG ? LOG_INFO : log_initial);
+
+    log_set_level(LOG_INFO);
+    log_info("log level changed", "level", level_names[to], NULL);
+    log_set_level(to);
+}
+
+/* Control bytes, quotes and backslashes escaped as JSON does; other bytes as they are. */
+static void append_escaped(struct buf *b, const char *s)
+{
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\') {
+            buf_printf(b, "\\%c", c);
+        } else if (c == '\n') {
+            buf_append_str(b, "\\n");
+        } else if (c < 0x20 || c == 0x7f) {
+            buf_printf(b, "\\u%04x", c);
+        } else {
+            buf_append(b, s, 1);
+        }
+    }
+}
+
+static bool is_plain(const char *s)
+{
+    if (*s == '\0') {
+        return false;
+    }
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void append_field(struct buf *b, const char *key, const char *value)
+{
+    if (log_form == LOG_JSON) {
+        buf_printf(b, ",\"%s\":\"", key);
+        append_escaped(b, value);
+        buf_append_str(b, "\"");
+    } else if (is_plain(value)) {
+        buf_printf(b, " %s=%s", key, value);
+    } else {
+        buf_printf(b, " %s=\"", key);
+        append_escaped(b, value);
+        buf_append_str(b, "\"");
+    }
+}
+
+static void append_head(struct buf *b, enum log_level level, const char *message)
+{
+    struct timespec now;
+    struct tm tm;
+    char stamp[32];
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+    int ms = (int)(now.tv_nsec / 1000000);
+    if (log_form == LOG_JSON) {
+        buf_printf(b, "{\"ts\":\"%s.%03dZ\",\"level\":\"%s\",\"program\":\"%s\",\"msg\":\"", stamp,
+                   ms, level_names[level], log_program);
+        append_escaped(b, message);
+        buf_append_str(b, "\"");
+    } else {
+        buf_printf(b, "%s.%03dZ %-5s %s: ", stamp, ms, level_names[level], log_program);
+        append_escaped(b, message);
+    }
+}
+
+void log_line(enum log_level level, const char *message, ...)
+{
+    if (level < log_get_level()) {
+        return;
+    }
+    AUTO(buf) struct buf b;
+    va_list args;
+
+    buf_init(&b, LOG_LINE_MAX);
+    append_head(&b, level, message);
+    va_start(args, message);
+    for (const char *key; (key = va_arg(args, const char *)) != NULL;) {
+        const char *value = va_arg(args, const char *);
+        if (value != NULL) {
+            append_field(&b, key, value);
+        }
+    }
+    va_end(args);
+    buf_append_str(&b, log_form == LOG_JSON ? "}\n" : "\n");
+    ssize_t ignored = write(STDERR_FILENO, buf_str(&b), b.len);
+    (void)ignored; /* nowhere to say that saying failed */
+}
+
+struct num_text num_text(long long n)
+{
+    struct num_text t;
+
+    snprintf(t.text, sizeof(t.text), "%lld", n);
+    return t;
+}

@@ -1,0 +1,102 @@
+#include "common/secret.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+static void hmac(const void *key, size_t key_len, const void *bytes, size_t len,
+                 uint8_t out[SECRET_BYTES])
+{
+    unsigned out_len = SECRET_BYTES;
+
+    if (HMAC(EVP_sha256(), key, (int)key_len, bytes, len, out, &out_len) == NULL ||
+        out_len != SECRET_BYTES) {
+        abort(); /* only out of memory gets here */
+    }
+}
+
+void secret_derive(const char *service_key, const char *purpose, uint8_t out[SECRET_BYTES])
+{
+    hmac(service_key, strlen(service_key), purpose, strlen(purpose), out);
+}
+
+void secret_hmac(const uint8_t key[SECRET_BYTES], const void *bytes, size_t len,
+                 uint8_t out[SECRET_BYTES])
+{
+    hmac(key, SECRET_BYTES, bytes, len, out);
+}
+
+void secret_hex(const uint8_t bytes[SECRET_BYTES], char out[SECRET_HEX_LEN + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < SECRET_BYTES; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[SECRET_HEX_LEN] = '\0';
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool secret_from_hex(const char *text, uint8_t out[SECRET_BYTES])
+{
+    uint8_t bytes[SECRET_BYTES];
+
+    if (strnlen(text, SECRET_HEX_LEN + 1) != SECRET_HEX_LEN) {
+        return false;
+    }
+    for (size_t i = 0; i < SECRET_BYTES; i++) {
+        int high = hex_digit(text[2 * i]);
+        int low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    memcpy(out, bytes, SECRET_BYTES);
+    return true;
+}
+
+bool secret_equal(const uint8_t a[SECRET_BYTES], const uint8_t b[SECRET_BYTES])
+{
+    return CRYPTO_memcmp(a, b, SECRET_BYTES) == 0;
+}
+
+bool secret_bearer_is(const char *authorization, const uint8_t token[SECRET_BYTES])
+{
+    static const char scheme[] = "Bearer ";
+    uint8_t given[SECRET_BYTES];
+
+    if (strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0) {
+        return false;
+    }
+    return secret_from_hex(authorization + sizeof(scheme) - 1, given) && secret_equal(given, token);
+}
+
+void secret_wipe(void *bytes, size_t len)
+{
+    OPENSSL_cleanse(bytes, len);
+}
+
+void secret_random(void *bytes, size_t len)
+{
+    uint8_t *p = bytes;
+
+    while (len > 0) {
+        ssize_t n = getrandom(p, len, 0);
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        }
+    }
+}
