@@ -24,5 +24,5 @@ int json_bool(const cJSON *object, const char *key, bool *ret, struct err *err);
 int json_object(const cJSON *object, const char *key, const cJSON **ret, struct err *err);
 int json_array(const cJSON *object, const char *key, const cJSON **ret, struct err *err);
 
-/* Appends s as a JSON string with its quotes. Caller frees. */
+/* s as a JSON string with its quotes. Caller frees. */
 char *json_quote(const char *s);
