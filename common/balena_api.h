@@ -45,7 +45,8 @@ int balena_api_ca_from_env(char **ret, struct err *err);
 
 int balena_api_new(struct loop *loop, const struct balena_api_options *options,
                    struct balena_api **ret, struct err *err);
-void balena_api_close(struct balena_api *api); /* no callback afterwards */
+/* No callback afterwards. Not from inside one. NULL is fine. */
+void balena_api_close(struct balena_api *api);
 
 /* Each returns a call that may be cancelled until its callback ran; on_done never runs before the
  * function has returned. uuid must be valid (asserted): callers check what came from outside.
