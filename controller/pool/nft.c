@@ -1,0 +1,171 @@
+#include "controller/pool/nft.h"
+
+#include "controller/pool/process.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define NFT_WHY_MAX 400
+
+void nft_table_name(const char *pool, char ret[NFT_TABLE_MAX])
+{
+    snprintf(ret, NFT_TABLE_MAX, "openvpn-%s", pool);
+    for (char *p = ret; *p != '\0'; p++) {
+        if (!isalnum((unsigned char)*p) && *p != '-') {
+            *p = '_';
+        }
+    }
+}
+
+/* "add" before "delete": nft knows no "delete if it exists" before 1.0.7. */
+int nft_render_removal(const char *pool, struct buf *ret)
+{
+    char table[NFT_TABLE_MAX];
+
+    nft_table_name(pool, table);
+    return buf_printf(ret, "add table inet %s\ndelete table inet %s\n", table, table);
+}
+
+static int render_elements(const uint32_t *indices, size_t count, struct buf *ret)
+{
+    int r = count > 0 ? buf_append_str(ret, "        elements = { ") : 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        r = buf_printf(ret, "%s\"tun%u\"", i > 0 ? ", " : "", indices[i]);
+    }
+    return r == 0 && count > 0 ? buf_append_str(ret, " }\n") : r;
+}
+
+/* Hooks run before the usual filters (priority -10): what we drop no other table can let in. */
+int nft_render(const char *pool, const uint32_t *indices, size_t count, struct buf *ret)
+{
+    char table[NFT_TABLE_MAX];
+    int r = nft_render_removal(pool, ret);
+
+    nft_table_name(pool, table);
+    if (r == 0) {
+        r = buf_printf(ret,
+                       "table inet %s {\n"
+                       "    counter input_dropped { }\n"
+                       "    counter forward_dropped { }\n"
+                       "    set tuns {\n"
+                       "        type ifname\n",
+                       table);
+    }
+    if (r == 0) {
+        r = render_elements(indices, count, ret);
+    }
+    if (r == 0) {
+        r = buf_append_str(ret, "    }\n"
+                                "    chain input {\n"
+                                "        type filter hook input priority -10; policy accept;\n"
+                                "        iifname @tuns ct state established,related accept\n"
+                                "        iifname @tuns counter name input_dropped drop\n"
+                                "    }\n"
+                                "    chain forward {\n"
+                                "        type filter hook forward priority -10; policy accept;\n"
+                                "        iifname @tuns ct state established,related accept\n"
+                                "        oifname @tuns ct state established,related accept\n"
+                                "        iifname @tuns counter name forward_dropped drop\n"
+                                "        oifname @tuns counter name forward_dropped drop\n"
+                                "    }\n"
+                                "}\n");
+    }
+    return r;
+}
+
+struct nft_run {
+    struct process *process;
+    int in, out;
+    nft_done_fn on_done;
+    void *arg;
+};
+
+static void run_free(struct nft_run *run)
+{
+    process_close(run->process);
+    if (run->in >= 0) {
+        close(run->in);
+    }
+    if (run->out >= 0) {
+        close(run->out);
+    }
+    free(run);
+}
+
+/* nft's first line of complaint. */
+static void read_why(int fd, char why[NFT_WHY_MAX])
+{
+    ssize_t len = pread(fd, why, NFT_WHY_MAX - 1, 0);
+
+    why[len > 0 ? len : 0] = '\0';
+    why[strcspn(why, "\n")] = '\0';
+}
+
+static void on_nft_exit(void *arg, const struct process_end *end)
+{
+    struct nft_run *run = arg;
+    nft_done_fn on_done = run->on_done;
+    void *done_arg = run->arg;
+    bool ok = end->known && !end->signaled && end->code == 0;
+    char why[NFT_WHY_MAX] = "";
+
+    if (!ok) {
+        read_why(run->out, why);
+        if (why[0] == '\0') {
+            snprintf(why, sizeof(why), "nft ended with %s", process_end_text(end).text);
+        }
+    }
+    run->process = NULL;
+    run_free(run);
+    on_done(done_arg, ok ? 0 : -EIO, why);
+}
+
+static int put_script(struct nft_run *run, const char *script, struct err *err)
+{
+    size_t len = strlen(script);
+
+    run->in = memfd_create("nft-script", MFD_CLOEXEC);
+    run->out = memfd_create("nft-errors", MFD_CLOEXEC);
+    if (run->in < 0 || run->out < 0 || write(run->in, script, len) != (ssize_t)len ||
+        lseek(run->in, 0, SEEK_SET) != 0) {
+        return err_set(err, -errno, "nft: its script");
+    }
+    return 0;
+}
+
+int nft_start(struct loop *loop, const char *program, const char *script, nft_done_fn on_done,
+              void *arg, struct nft_run **ret, struct err *err)
+{
+    struct nft_run *run = xcalloc(1, sizeof(*run));
+    char *argv[] = {"nft", "-f", "-", NULL};
+    char *envp[] = {"LC_ALL=C", NULL};
+
+    *run = (struct nft_run){.in = -1, .out = -1, .on_done = on_done, .arg = arg};
+    int r = put_script(run, script, err);
+    if (r == 0) {
+        struct process_spec spec = {.program = program,
+                                    .argv = argv,
+                                    .envp = envp,
+                                    .stdin_fd = run->in,
+                                    .stderr_fd = run->out};
+        r = process_hold(loop, &spec, on_nft_exit, run, &run->process, err);
+    }
+    if (r < 0) {
+        run_free(run);
+        return r;
+    }
+    process_release(run->process);
+    *ret = run;
+    return 0;
+}
+
+void nft_cancel(struct nft_run *run)
+{
+    if (run != NULL) {
+        run_free(run);
+    }
+}
