@@ -1,6 +1,11 @@
 /* http_client: HTTP requests on the loop (libcurl multi). Keeps connections, follows no redirects.
  * A call ends in exactly one on_done, never before http_client_send() returned, never after
- * http_call_cancel(). Source: libcurl's multi_socket interface. */
+ * http_call_cancel(). All functions may be called from within the callbacks.
+ *
+ * A request that died on a kept connection before one byte of the answer came (the peer had just
+ * closed it for being idle) is sent again once, on a new connection, whatever its method: so a call
+ * that fails was either never seen by the peer or its fate is unknown.
+ * Proxies named in the environment are not used. Source: libcurl's multi_socket interface. */
 #pragma once
 
 #include "common/loop.h"
@@ -10,7 +15,7 @@ struct http_call;
 struct http_response;
 
 struct http_client_options {
-    const char *ca_pem;   /* extra trusted certificates beside the system's, or NULL; copied */
+    const char *ca_pem;   /* extra certificates, trusted beside the system's, or NULL; copied */
     const char *ca_file;  /* only these certificates are trusted, or NULL; copied */
     size_t max_in_flight; /* calls on the wire; more wait in a queue. 0: 256 */
     size_t max_queued;    /* more are refused with -EBUSY. 0: 65536 */
@@ -28,7 +33,7 @@ struct http_request {        /* all borrowed during http_client_send() only */
     size_t body_len;
     const char *content_type; /* NULL: application/json when there is a body */
     uint32_t timeout_ms;      /* whole call, queueing included; 0: none (streams) */
-    uint32_t idle_timeout_ms; /* ends with -ETIMEDOUT when no byte came for that long; 0: none */
+    uint32_t idle_timeout_ms; /* on the wire: -ETIMEDOUT when no byte came for that long; 0: none */
     void (*on_done)(void *arg, int result, const struct http_response *res, const struct err *err);
     /* With on_body the body is handed over in pieces as it comes and not kept; status is known.
      * Return false to end the call with -ECANCELED. */
@@ -48,6 +53,7 @@ struct http_response { /* borrowed during on_done */
  * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH (name not found), -EMSGSIZE, -ECANCELED, -EPROTO, -EIO.
  */
 
+/* -EINVAL: ca_pem holds no certificate. */
 int http_client_new(struct loop *loop, const struct http_client_options *options,
                     struct http_client **ret, struct err *err);
 /* Cancels what is under way (no on_done), closes connections, frees itself. NULL is fine. */

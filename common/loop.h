@@ -18,6 +18,7 @@ struct uv_loop_s;
 
 typedef void (*loop_fn)(void *arg);
 
+/* Ignores SIGPIPE for the whole process. */
 int loop_new(struct loop **ret, struct err *err);
 /* Runs until loop_stop(). May be called again. */
 void loop_run(struct loop *loop);
@@ -27,7 +28,7 @@ void loop_free(struct loop *loop);
 /* For http_server.c and ws_client.c only: libwebsockets wants the loop itself. */
 struct uv_loop_s *loop_uv(struct loop *loop);
 
-int64_t loop_now_ms(struct loop *loop); /* monotonic; cached once per round of the loop */
+int64_t loop_now_ms(struct loop *loop); /* monotonic; read once a round of the loop */
 int64_t clock_monotonic_ms(void);       /* read now */
 int64_t clock_realtime_ms(void);        /* Unix time */
 
@@ -35,7 +36,8 @@ int64_t clock_realtime_ms(void);        /* Unix time */
 void loop_post(struct loop *loop, loop_fn fn, void *arg);
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *arg);
-/* Starts or restarts: after after_ms, then each repeat_ms (0: once). */
+/* Starts or restarts: fires when after_ms have passed from now (0: in the next round), never
+ * earlier; then each repeat_ms (0: once). */
 void loop_timer_start(struct loop_timer *t, uint64_t after_ms, uint64_t repeat_ms);
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_active(const struct loop_timer *t);
@@ -43,7 +45,9 @@ void loop_timer_close(struct loop_timer *t);
 
 #define LOOP_READ 1
 #define LOOP_WRITE 2
-/* events: LOOP_READ | LOOP_WRITE that are ready; error is a negative errno or 0. Level-triggered.
+/* events: LOOP_READ | LOOP_WRITE that are ready. Level-triggered. When the descriptor itself failed
+ * (a refused connect, a reset), all that was asked for counts as ready, and the next read(),
+ * write() or SO_ERROR says why. error: 0, or a negative errno if it can not be watched any longer.
  */
 typedef void (*loop_io_fn)(void *arg, int events, int error);
 /* Watches fd (a socket, pipe or pidfd, non-blocking), which stays the caller's: close it only after
