@@ -33,6 +33,7 @@ struct route_request { /* borrowed during find() */
     const char *caller_key;  /* or NULL */
     const char *traceparent; /* or NULL */
     bool looped;             /* Forwarded or Via names us already */
+    bool again;              /* the answer given a moment ago led nowhere: look anew */
 };
 
 struct proxy_router {
@@ -60,7 +61,8 @@ struct proxy_options {       /* copied */
     uint32_t connect_timeout_ms; /* to a device or next hop; 0: 5000 */
     uint32_t idle_timeout_ms;    /* of a tunnel; 0: 3600000 */
     uint32_t access_cache_ms;    /* 0: 5000 */
-    uint32_t max_tunnels;        /* 0: 10000 */
+    uint32_t access_grace_ms;    /* how long an earlier yes helps through an API outage; 0: not */
+    uint32_t max_tunnels;        /* 0: 10000, less if there are not twice as many descriptors */
     uint32_t max_tunnels_per_source; /* by source address; 0: no limit */
     uint32_t default_port;           /* when the authority has none; 0: 80; logged */
 };
@@ -69,5 +71,6 @@ int proxy_open(struct loop *loop, const struct proxy_options *options, struct pr
                struct err *err);
 /* Stops accepting at once; tunnels live until they end or grace_ms passed; then on_drained(arg). */
 void proxy_drain(struct proxy *proxy, uint32_t grace_ms, loop_fn on_drained, void *arg);
-void proxy_close(struct proxy *proxy); /* ends what is left, joins the threads, frees */
-uint32_t proxy_tunnels(const struct proxy *proxy);
+void proxy_close(struct proxy *proxy);             /* ends what is left, joins the threads, frees */
+uint32_t proxy_tunnels(const struct proxy *proxy); /* requests and tunnels under way */
+uint16_t proxy_port(const struct proxy *proxy);    /* what "127.0.0.1:0" became */
