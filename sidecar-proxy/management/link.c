@@ -236,27 +236,27 @@ static bool sent(struct link *link, bool ok)
 
 bool link_allow(struct link *link, uint64_t cid, uint64_t kid)
 {
-    return sent(link, link_machine_allow(&link->machine, cid, kid));
+    return sent(link, link_machine_allow(&link->machine, now(), cid, kid));
 }
 
 bool link_deny(struct link *link, uint64_t cid, uint64_t kid, const char *log_text,
                const char *client_text)
 {
-    return sent(link, link_machine_deny(&link->machine, cid, kid, log_text, client_text));
+    return sent(link, link_machine_deny(&link->machine, now(), cid, kid, log_text, client_text));
 }
 
 bool link_deny_temp(struct link *link, uint64_t cid, uint64_t kid, unsigned backoff_s,
                     const char *text)
 {
-    return sent(link, link_machine_deny_temp(&link->machine, cid, kid, backoff_s, text));
+    return sent(link, link_machine_deny_temp(&link->machine, now(), cid, kid, backoff_s, text));
 }
 
 bool link_kill(struct link *link, uint64_t cid)
 {
-    return sent(link, link_machine_kill(&link->machine, cid));
+    return sent(link, link_machine_kill(&link->machine, now(), cid));
 }
 
 bool link_terminate(struct link *link)
 {
-    return sent(link, link_machine_terminate(&link->machine));
+    return sent(link, link_machine_terminate(&link->machine, now()));
 }

@@ -1,8 +1,8 @@
 #include "sidecar-proxy/management/link_machine.h"
 
 #include "common/log.h"
-#include "common/secret.h"
 #include "sidecar-proxy/management/fields.h"
+#include "sidecar-proxy/management/link_internal.h"
 #include "sidecar-proxy/management/link_metrics.h"
 
 #include <assert.h>
@@ -36,7 +36,6 @@ static void begin_life(struct link_machine *m);
 static void go_live(struct link_machine *m);
 static void ask_alive(struct link_machine *m);
 static void hang_up(struct link_machine *m);
-static void give_up(struct link_machine *m);
 
 /* The whole life of the link. There is no way out of it but EV_STOP: OpenVPN may be restarted,
  * held or stopped at any time, and the link waits for it.
@@ -46,7 +45,7 @@ static const struct transition table[LINK_STATES][MACHINE_EVENTS] = {
         {
             [EV_CONNECTED] = {await_greeting, LINK_GREETING},
             [EV_LOST] = {hang_up, LINK_WAITING},
-            [EV_TIMER] = {give_up, LINK_WAITING},
+            [EV_TIMER] = {hang_up, LINK_WAITING},
             [EV_STOP] = {stay, LINK_CLOSED},
         },
     [LINK_GREETING] =
@@ -54,7 +53,7 @@ static const struct transition table[LINK_STATES][MACHINE_EVENTS] = {
             [EV_HOLD] = {forget_life, LINK_GREETING},
             [EV_GREETED] = {begin_resync, LINK_RESYNC},
             [EV_LOST] = {hang_up, LINK_WAITING},
-            [EV_TIMER] = {give_up, LINK_WAITING},
+            [EV_TIMER] = {hang_up, LINK_WAITING},
             [EV_STOP] = {stay, LINK_CLOSED},
         },
     [LINK_RESYNC] =
@@ -62,7 +61,7 @@ static const struct transition table[LINK_STATES][MACHINE_EVENTS] = {
             [EV_HOLD] = {begin_life, LINK_RESYNC},
             [EV_RESYNCED] = {go_live, LINK_LIVE},
             [EV_LOST] = {hang_up, LINK_WAITING},
-            [EV_TIMER] = {give_up, LINK_WAITING},
+            [EV_TIMER] = {hang_up, LINK_WAITING},
             [EV_STOP] = {stay, LINK_CLOSED},
         },
     [LINK_LIVE] =
@@ -94,6 +93,13 @@ static const char *const state_names[LINK_STATES] = {
     [LINK_CONNECTING] = "connecting", [LINK_GREETING] = "greeting",
     [LINK_RESYNC] = "resync",         [LINK_LIVE] = "live",
     [LINK_WAITING] = "waiting",       [LINK_CLOSED] = "closed",
+};
+
+/* Why the connection is given up when the state has lasted too long; NULL: it is not. */
+static const char *const overdue[LINK_STATES] = {
+    [LINK_CONNECTING] = "no connection",
+    [LINK_GREETING] = "no greeting: another client may have the management interface",
+    [LINK_RESYNC] = "no status",
 };
 
 static bool stopped(const struct link_machine *m)
@@ -132,9 +138,7 @@ static void machine_feed(struct link_machine *m, enum machine_event ev)
     }
 }
 
-/* From anywhere: the connection is of no use. It ends once the machine is back in its own hands. */
-static void doom(struct link_machine *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void doom(struct link_machine *m, const char *fmt, ...)
+void link_machine_doom(struct link_machine *m, const char *fmt, ...)
 {
     va_list args;
 
@@ -152,13 +156,13 @@ static void end_doomed(struct link_machine *m)
     }
 }
 
-static bool request_about(struct link_machine *m, enum command_kind kind, uint64_t cid,
+bool link_machine_request(struct link_machine *m, enum command_kind kind, uint64_t cid,
                           uint64_t kid, const char *text)
 {
     struct command command = {.kind = kind, .cid = cid, .kid = kid, .sent_ms = m->now.monotonic_ms};
 
     if (!commands_send(&m->commands, &command, text)) {
-        doom(m, "OpenVPN does not take our commands: the queue is full");
+        link_machine_doom(m, "OpenVPN does not take our commands: the queue is full");
         return false;
     }
     metric_set(&link_metric_owed, (int64_t)m->commands.count);
@@ -168,15 +172,15 @@ static bool request_about(struct link_machine *m, enum command_kind kind, uint64
 
 static void request(struct link_machine *m, enum command_kind kind)
 {
-    request_about(m, kind, 0, 0, "");
+    link_machine_request(m, kind, 0, 0, "");
 }
 
-static bool request_kill(struct link_machine *m, uint64_t cid)
+bool link_machine_request_kill(struct link_machine *m, uint64_t cid)
 {
     char text[32];
 
     snprintf(text, sizeof(text), " %" PRIu64, cid);
-    return request_about(m, COMMAND_KILL, cid, 0, text);
+    return link_machine_request(m, COMMAND_KILL, cid, 0, text);
 }
 
 /* ---- actions ---- */
@@ -227,7 +231,7 @@ static void begin_resync(struct link_machine *m)
 
     request(m, COMMAND_VERSION);
     snprintf(text, sizeof(text), " %d", m->bytecount_s);
-    request_about(m, COMMAND_BYTECOUNT, 0, 0, text);
+    link_machine_request(m, COMMAND_BYTECOUNT, 0, 0, text);
     ask_status(m);
 }
 
@@ -290,133 +294,6 @@ static void hang_up(struct link_machine *m)
     }
 }
 
-static void give_up(struct link_machine *m)
-{
-    doom(m, "nothing within the time allowed");
-    hang_up(m);
-}
-
-/* ---- what OpenVPN says of its clients ---- */
-
-/* Keeps what a question needs for its answer. */
-static void ask(struct client *known, enum client_state state, struct link_client *c)
-{
-    known->state = state;
-    known->kid = c->kid;
-    c->since_ms = known->since_ms;
-    c->address = known->address;
-}
-
-/* The connection's start by our own clock, in ms; OpenVPN tells whole seconds only. A second
- * CONNECT of a client is the same question with another key id. */
-static void on_connect(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-
-    if (known != NULL && client_is_up(known)) {
-        doom(m, "CONNECT of client %" PRIu64 ", which is connected", c->cid);
-        return;
-    }
-    if (known == NULL) {
-        known = clients_add(&m->clients, c->cid);
-        if (known == NULL) {
-            request_kill(m, c->cid);
-            return;
-        }
-        known->since_ms = m->now.unix_ms;
-    }
-    ask(known, CLIENT_ASKING, c);
-    m->callbacks->on_connect(m->arg, c);
-}
-
-/* Only a client that is up renews its keys. Before the status has been read we may not know it
- * yet, and it can not wait: unanswered, OpenVPN would end it. */
-static void on_reauth(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-
-    if (known == NULL && m->state == LINK_RESYNC) {
-        known = clients_add(&m->clients, c->cid);
-        if (known != NULL) {
-            known->state = CLIENT_UP;
-            known->since_ms = c->since_ms;
-        }
-    }
-    if (known == NULL || !client_is_up(known)) {
-        metric_inc(&link_metric_ignored);
-        return;
-    }
-    ask(known, CLIENT_UP_ASKING, c);
-    m->callbacks->on_reauth(m->arg, c);
-}
-
-static void on_address(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-
-    if (known == NULL) {
-        metric_inc(&link_metric_ignored);
-    } else if (!client_is_up(known)) {
-        known->address = c->address;
-    }
-}
-
-static void on_established(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-    bool authorised = known != NULL && known->state == CLIENT_AUTHORISED;
-
-    switch (client_established(known)) {
-    case CLIENT_REPORT:
-        c->address = known->address;
-        c->since_ms = known->since_ms;
-        m->callbacks->on_established(m->arg, c);
-        break;
-    case CLIENT_KILL:
-        if (authorised) {
-            metric_inc(&link_metric_no_address);
-        }
-        log_warn(authorised ? "OpenVPN has no address left: client killed"
-                            : "a client that was not authorised is up: killed",
-                 "cid", NUM(c->cid), NULL);
-        request_kill(m, c->cid);
-        break;
-    case CLIENT_KEEP:
-    case CLIENT_IGNORE:
-        metric_inc(&link_metric_ignored);
-        break;
-    }
-}
-
-static void on_disconnect(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-
-    if (known == NULL) {
-        metric_inc(&link_metric_ignored);
-        return;
-    }
-    client_count_bytes(known, c->bytes_in, c->bytes_out);
-    c->bytes_in = known->bytes_in;
-    c->bytes_out = known->bytes_out;
-    c->since_ms = known->since_ms;
-    c->address = known->address;
-    clients_remove(&m->clients, c->cid);
-    m->callbacks->on_disconnect(m->arg, c);
-}
-
-static void on_bytes(struct link_machine *m, struct link_client *c)
-{
-    struct client *known = clients_find(&m->clients, c->cid);
-
-    if (known == NULL || !client_is_up(known)) {
-        metric_inc(&link_metric_ignored);
-        return;
-    }
-    client_count_bytes(known, c->bytes_in, c->bytes_out);
-    m->callbacks->on_bytes(m->arg, c->cid, known->bytes_in, known->bytes_out);
-}
-
 /* ---- replies ---- */
 
 /* A pid is told in the greeting, and again as a sign of life: then it must be the same. */
@@ -425,10 +302,10 @@ static void on_pid(struct link_machine *m, const char *line)
     uint64_t pid = 0;
 
     if (!field_u64(line + strlen("SUCCESS: pid="), &pid) || pid == 0 || pid > INT32_MAX) {
-        doom(m, "no pid in '%.60s'", line);
+        link_machine_doom(m, "no pid in '%.60s'", line);
     } else if (m->state != LINK_GREETING) {
         if ((int)pid != m->pid) {
-            doom(m, "OpenVPN's pid changed from %d to %d", m->pid, (int)pid);
+            link_machine_doom(m, "OpenVPN's pid changed from %d to %d", m->pid, (int)pid);
         }
     } else {
         bool known = (int)pid == m->pid;
@@ -442,56 +319,15 @@ static void on_pid(struct link_machine *m, const char *line)
     }
 }
 
-static void adopt(struct link_machine *m, struct link_client *row)
-{
-    struct client *known = clients_find(&m->clients, row->cid);
-
-    if (known == NULL) {
-        known = clients_add(&m->clients, row->cid);
-        if (known == NULL) {
-            request_kill(m, row->cid);
-            return;
-        }
-        known->since_ms = row->since_ms;
-    }
-    if (known->state != CLIENT_UP_ASKING) {
-        known->state = CLIENT_UP;
-    }
-    known->address = row->address;
-    known->seen = m->resync;
-    client_count_bytes(known, row->bytes_in, row->bytes_out);
-    row->since_ms = known->since_ms;
-    m->callbacks->on_resync_row(m->arg, row);
-}
-
-static void on_row(struct link_machine *m, struct link_client *row)
-{
-    struct client *known = clients_find(&m->clients, row->cid);
-    enum client_verdict verdict = client_in_status(known, row->address);
-
-    if (verdict == CLIENT_REPORT) {
-        adopt(m, row);
-        return;
-    }
-    if (known != NULL) {
-        known->seen = m->resync;
-    }
-    if (verdict == CLIENT_KILL) {
-        metric_inc(&link_metric_killed_rows);
-        log_info("client killed: its question was lost", "cid", NUM(row->cid), NULL);
-        request_kill(m, row->cid);
-    }
-}
-
 static void on_status_line(struct link_machine *m, char *line)
 {
     struct link_client row;
     int kind = status_parse(&m->status, line, &row);
 
     if (kind < 0) {
-        doom(m, "a status row that can not be read");
+        link_machine_doom(m, "a status row that can not be read");
     } else if (kind == STATUS_CLIENT && m->state == LINK_RESYNC) {
-        on_row(m, &row);
+        link_clients_row(m, &row);
     }
 }
 
@@ -503,20 +339,9 @@ static void on_status_end(struct link_machine *m, enum reply reply)
     if (reply == REPLY_ERROR) { /* not in this mode: it has not begun to serve yet */
         m->status_retry_ms = m->now.monotonic_ms + LINK_STATUS_RETRY_MS;
     } else if (!m->status.has_header) {
-        doom(m, "a status without a header");
+        link_machine_doom(m, "a status without a header");
     } else {
         machine_feed(m, EV_RESYNCED);
-    }
-}
-
-/* The client was gone when our answer arrived, unless it asks anew meanwhile. */
-static void on_late_answer(struct link_machine *m, const struct command *command)
-{
-    const struct client *known = clients_find(&m->clients, command->cid);
-
-    metric_inc(&link_metric_late);
-    if (known == NULL || known->kid == command->kid) {
-        m->callbacks->on_late(m->arg, command->cid);
     }
 }
 
@@ -538,7 +363,7 @@ static void on_reply(struct link_machine *m, char *line)
     enum reply reply = commands_take_reply(&m->commands, line, m->now.monotonic_ms, &command);
 
     if (reply == REPLY_MISMATCH) {
-        doom(m, "out of step: '%.60s'", line);
+        link_machine_doom(m, "out of step: '%.60s'", line);
         return;
     }
     metric_set(&link_metric_owed, (int64_t)m->commands.count);
@@ -559,7 +384,7 @@ static void on_reply(struct link_machine *m, char *line)
     case COMMAND_ALLOW:
     case COMMAND_DENY:
         if (reply == REPLY_ERROR) {
-            on_late_answer(m, &command);
+            link_clients_answer_failed(m, &command, line);
         }
         break;
     default: /* an ERROR to a kill: it was gone already. To the others: the deadlines tell. */
@@ -573,31 +398,14 @@ static void on_reply(struct link_machine *m, char *line)
 static void on_greeting(struct link_machine *m, uint64_t version)
 {
     if (m->greeted) {
-        doom(m, "a second greeting");
+        link_machine_doom(m, "a second greeting");
     } else if (version < LINK_INTERFACE_VERSION) {
-        doom(m, "management interface version %" PRIu64 ": OpenVPN before 2.6", version);
+        link_machine_doom(m, "management interface version %" PRIu64 ": OpenVPN before 2.6",
+                          version);
     } else {
         m->greeted = true;
         request(m, COMMAND_PID);
     }
-}
-
-/* What happens between greeting and pid can not be told from a former life's: it is left to the
- * status, which names the clients (and one whose question fell into that gap is killed then). */
-static void on_client_event(struct link_machine *m, struct event *e)
-{
-    static void (*const handlers[])(struct link_machine * m, struct link_client * c) = {
-        [EVENT_CONNECT] = on_connect,         [EVENT_REAUTH] = on_reauth,
-        [EVENT_ESTABLISHED] = on_established, [EVENT_DISCONNECT] = on_disconnect,
-        [EVENT_ADDRESS] = on_address,         [EVENT_BYTES] = on_bytes,
-    };
-
-    if (m->state == LINK_GREETING) {
-        metric_inc(&link_metric_ignored);
-    } else {
-        handlers[e->kind](m, &e->client);
-    }
-    metric_set(&link_metric_clients, (int64_t)m->clients.count);
 }
 
 static void on_event(struct link_machine *m, struct event *e)
@@ -615,7 +423,7 @@ static void on_event(struct link_machine *m, struct event *e)
         on_reply(m, e->reply);
         break;
     default:
-        on_client_event(m, e);
+        link_clients_event(m, e);
         event_parser_wipe(&m->parser);
         break;
     }
@@ -626,9 +434,9 @@ static void on_line(struct link_machine *m, char *line)
     struct event e;
 
     if (event_parse(&m->parser, line, &e) < 0) {
-        doom(m, "not what OpenVPN says: '%.20s'", line);
+        link_machine_doom(m, "not what OpenVPN says: '%.20s'", line);
     } else if (!m->greeted && e.kind != EVENT_GREETING) {
-        doom(m, "it does not greet as OpenVPN does");
+        link_machine_doom(m, "it does not greet as OpenVPN does");
     } else {
         on_event(m, &e);
     }
@@ -676,7 +484,7 @@ void link_machine_lost(struct link_machine *m, struct link_clock now, const char
 {
     m->now = now;
     if (m->state == LINK_CONNECTING || is_connected(m)) {
-        doom(m, "%s", why);
+        link_machine_doom(m, "%s", why);
         machine_feed(m, EV_LOST);
     }
 }
@@ -689,7 +497,7 @@ void link_machine_input(struct link_machine *m, struct link_clock now, const cha
         char *line = NULL;
         ssize_t taken = line_take(&m->reader, bytes, len, &line);
         if (taken < 0) {
-            doom(m, "a line of over %d bytes", LINE_MAX_BYTES);
+            link_machine_doom(m, "a line of over %d bytes", LINE_MAX_BYTES);
             break;
         }
         bytes += taken;
@@ -714,10 +522,14 @@ void link_machine_tick(struct link_machine *m, struct link_clock now)
     m->now = now;
     retry_status(m);
     if (commands_deadline(&m->commands) <= now.monotonic_ms) {
-        doom(m, "no reply to '%s' within %d s",
-             command_name(m->commands.owed[m->commands.first].kind), COMMAND_TIMEOUT_MS / 1000);
+        link_machine_doom(m, "no reply to '%s' within %d s",
+                          command_name(m->commands.owed[m->commands.first].kind),
+                          COMMAND_TIMEOUT_MS / 1000);
     }
     if (m->why[0] == '\0' && m->state_deadline_ms <= now.monotonic_ms) {
+        if (overdue[m->state] != NULL) {
+            link_machine_doom(m, "%s", overdue[m->state]);
+        }
         machine_feed(m, EV_TIMER);
     }
     end_doomed(m);
@@ -745,78 +557,4 @@ struct buf *link_machine_output(struct link_machine *m)
 void link_machine_stop(struct link_machine *m)
 {
     machine_feed(m, EV_STOP);
-}
-
-/* ---- answers ---- */
-
-static bool can_speak(const struct link_machine *m)
-{
-    return (m->state == LINK_RESYNC || m->state == LINK_LIVE) && m->why[0] == '\0';
-}
-
-/* NULL: nobody to answer. An answer that can not be given now is not kept: the question counts as
- * refused, so the resync kills the client and it asks again, 5 s later. */
-static struct client *asking(struct link_machine *m, uint64_t cid, uint64_t kid)
-{
-    struct client *known = clients_find(&m->clients, cid);
-
-    if (!client_asks(known, kid)) {
-        return NULL;
-    }
-    if (!can_speak(m)) {
-        client_answered(known, false);
-        return NULL;
-    }
-    return known;
-}
-
-bool link_machine_allow(struct link_machine *m, uint64_t cid, uint64_t kid)
-{
-    struct client *known = asking(m, cid, kid);
-    char text[64];
-
-    snprintf(text, sizeof(text), " %" PRIu64 " %" PRIu64, cid, kid);
-    if (known == NULL || !request_about(m, COMMAND_ALLOW, cid, kid, text)) {
-        return false;
-    }
-    client_answered(known, true);
-    return true;
-}
-
-bool link_machine_deny(struct link_machine *m, uint64_t cid, uint64_t kid, const char *log_text,
-                       const char *client_text)
-{
-    struct client *known = asking(m, cid, kid);
-    AUTO(buf) struct buf text;
-
-    buf_init(&text, COMMAND_MAX);
-    buf_printf(&text, " %" PRIu64 " %" PRIu64, cid, kid);
-    command_quote(&text, log_text);
-    if (client_text != NULL) {
-        command_quote(&text, client_text);
-    }
-    if (known == NULL || !request_about(m, COMMAND_DENY, cid, kid, buf_str(&text))) {
-        return false;
-    }
-    client_answered(known, false);
-    return true;
-}
-
-bool link_machine_deny_temp(struct link_machine *m, uint64_t cid, uint64_t kid, unsigned backoff_s,
-                            const char *text)
-{
-    unsigned wait_s = backoff_s < 1 ? 1 : backoff_s > 120 ? 120 : backoff_s;
-    AUTO(str) char *client_text = xasprintf("TEMP[backoff %u]:%s", wait_s, text);
-
-    return link_machine_deny(m, cid, kid, text, client_text);
-}
-
-bool link_machine_kill(struct link_machine *m, uint64_t cid)
-{
-    return can_speak(m) && clients_find(&m->clients, cid) != NULL && request_kill(m, cid);
-}
-
-bool link_machine_terminate(struct link_machine *m)
-{
-    return can_speak(m) && request_about(m, COMMAND_TERMINATE, 0, 0, "");
 }

@@ -70,11 +70,11 @@ struct buf *link_machine_output(struct link_machine *m);
 /* For ever: LINK_CLOSED, no callback any more. */
 void link_machine_stop(struct link_machine *m);
 
-/* As in link.h; they use the time of the latest call above. */
-bool link_machine_allow(struct link_machine *m, uint64_t cid, uint64_t kid);
-bool link_machine_deny(struct link_machine *m, uint64_t cid, uint64_t kid, const char *log_text,
-                       const char *client_text);
-bool link_machine_deny_temp(struct link_machine *m, uint64_t cid, uint64_t kid, unsigned backoff_s,
-                            const char *text);
-bool link_machine_kill(struct link_machine *m, uint64_t cid);
-bool link_machine_terminate(struct link_machine *m);
+/* As in link.h. */
+bool link_machine_allow(struct link_machine *m, struct link_clock now, uint64_t cid, uint64_t kid);
+bool link_machine_deny(struct link_machine *m, struct link_clock now, uint64_t cid, uint64_t kid,
+                       const char *log_text, const char *client_text);
+bool link_machine_deny_temp(struct link_machine *m, struct link_clock now, uint64_t cid,
+                            uint64_t kid, unsigned backoff_s, const char *text);
+bool link_machine_kill(struct link_machine *m, struct link_clock now, uint64_t cid);
+bool link_machine_terminate(struct link_machine *m, struct link_clock now);
