@@ -1,0 +1,128 @@
+/* object: a VPNPool (vpn.openbalena.io/v1alpha1) as both drivers read it. One parser for both: the
+ * pool file is YAML, the API server's JSON is YAML as well. The schema is in ARCHITECTURE.md.
+ * Every fault of a text is found in one go, each with its line, column and field. */
+#pragma once
+
+#include "common/buf.h"
+#include "common/subnet.h"
+
+#define POOL_FILE_MAX ((size_t)1 << 20) /* bytes */
+#define POOL_NAME_MAX 52
+#define POOL_REPLICAS_MAX 1024
+#define POOL_ERRORS_MAX 64 /* shown; more are counted */
+
+enum pool_protocol { POOL_TCP, POOL_TCP4, POOL_TCP6, POOL_UDP, POOL_UDP4, POOL_UDP6 };
+
+struct pool_tls {    /* owned texts, NULL where unset; local paths are absolute after parsing */
+    char *ca_file;
+    char *cert_file;
+    char *key_file;
+    char *dh_file;     /* NULL: "dh none" */
+    char *secret_name; /* Kubernetes only */
+};
+
+struct pool_network {
+    struct subnet base;
+    uint8_t instance_prefix_len; /* 16..29 */
+    uint32_t gateway;            /* host byte order; 0: each block's first usable address */
+};
+
+struct pool_openvpn {
+    enum pool_protocol protocol;
+    struct pool_tls tls;
+    char *data_ciphers;      /* "AES-128-GCM:..." */
+    char *openssl_providers; /* "legacy:default", or NULL */
+    uint32_t keepalive_interval_s, keepalive_timeout_s;
+    uint32_t hand_window_s; /* 20..600 */
+    uint32_t status_interval_s, bytecount_s;
+    uint32_t explicit_exit_notify; /* udp only */
+};
+
+struct pool_auth {
+    uint32_t cache_s, grace_s, max_in_flight;
+};
+
+struct pool_drain {
+    uint32_t rate_per_minute, timeout_s;
+};
+
+struct pool_throttle { /* bit/s per device; 0: none */
+    uint64_t down, up;
+};
+
+struct pool_rollout {
+    uint32_t max_surge, max_unavailable;
+};
+
+struct pool_haproxy {
+    uint16_t port;
+    uint32_t max_connections, idle_timeout_s, threads;
+    bool proxy_protocol;
+    char *cpu_map; /* or NULL: haproxy's choice */
+};
+
+struct pool_connect_proxy {
+    char *listen; /* address without port */
+    uint16_t port, metrics_port, forward_port;
+    uint32_t workers; /* 0: one a core */
+};
+
+struct pool_local { /* one machine only */
+    uint16_t base_port, sidecar_base_port;
+    char *register_interface; /* or NULL */
+    uint16_t http_port;       /* 0: off */
+};
+
+struct pool_object {
+    char *name;
+    uint32_t replicas;
+    struct pool_network network;
+    struct pool_openvpn openvpn;
+    struct pool_auth auth;
+    struct pool_drain drain;
+    struct pool_throttle throttle;
+    struct pool_rollout rollout;
+    struct pool_haproxy haproxy;
+    struct pool_connect_proxy connect_proxy;
+    uint16_t state_port;
+    struct pool_local local;
+};
+
+/* All faults as text, one a line, "file:line:column: field: what is wrong": for a person. */
+struct pool_errors {
+    struct buf text;
+    size_t count;
+};
+
+void pool_object_init(struct pool_object *p); /* all defaults */
+void pool_object_clear(struct pool_object *p);
+
+/* file: for messages and as the base of relative paths. 0; -EINVAL: errors is filled, *ret is
+ * untouched. Checks all that needs no look at the machine. */
+int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
+                      struct pool_errors *errors);
+/* Reads and parses a file. -ENOENT and such are in errors as well. */
+int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors);
+
+/* What only the machine can tell: certificates exist, parse, match their key; ports are distinct and
+ * in range; the interface exists. 0 or -EINVAL. warnings (may be NULL): "expires in 3 days". */
+int pool_object_check_local(const char *file, const struct pool_object *p,
+                            struct pool_errors *errors, struct pool_errors *warnings);
+
+void pool_errors_init(struct pool_errors *e);
+void pool_errors_clear(struct pool_errors *e);
+
+/* What changed from a to b, as bits. */
+enum pool_change {
+    POOL_CHANGED_REPLICAS = 1,
+    POOL_CHANGED_LIVE = 2,      /* auth, drain, throttle, rollout: sidecars and planner take it */
+    POOL_CHANGED_INSTANCE = 4,  /* what OpenVPN runs with: instances are rolled */
+    POOL_CHANGED_HAPROXY = 8,   /* haproxy's own config */
+    POOL_CHANGED_SERVICES = 16, /* state service or connect-proxy settings */
+    POOL_CHANGED_FIXED = 32,    /* name, network, local ports: refused while running */
+};
+unsigned pool_object_diff(const struct pool_object *a, const struct pool_object *b);
+
+/* A hash of all that OpenVPN runs with: instances with another one are rolled. Certificates count by
+ * their content. text: 16 hex digits and NUL. */
+void pool_object_instance_hash(const struct pool_object *p, char text[17]);
