@@ -1,5 +1,6 @@
 #include "sidecar-proxy/session/dict.h"
 
+#include "common/hashmap.h"
 #include "common/secret.h"
 
 #include <assert.h>
@@ -8,57 +9,16 @@
 
 #define DICT_SLOTS_FIRST 64
 
-static uint64_t rotate(uint64_t x, int by)
-{
-    return x << by | x >> (64 - by);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
-}
-
-static void sip_word(uint64_t v[4], uint64_t word)
-{
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-}
-
 static uint64_t hash_of(const void *key, size_t len)
 {
-    static uint64_t seed[2];
-    const uint8_t *bytes = key;
-    uint64_t last = (uint64_t)len << 56;
-    size_t i = 0;
+    static uint8_t seed[16];
+    static bool seeded;
 
-    if (seed[0] == 0) {
+    if (!seeded) {
         secret_random(seed, sizeof(seed));
-        seed[0] |= 1;
+        seeded = true;
     }
-    uint64_t v[4] = {seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
-                     seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573};
-    for (; i + 8 <= len; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, 8);
-        sip_word(v, word);
-    }
-    memcpy(&last, bytes + i, len - i); /* little-endian machines: the length stays on top */
-    sip_word(v, last);
-    v[2] ^= 0xff;
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return siphash13(seed, key, len);
 }
 
 void dict_init(struct dict *d, size_t max)

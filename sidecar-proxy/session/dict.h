@@ -1,5 +1,6 @@
-/* dict: finds the caller's structs by a key of bytes. Intrusive, bounded, grows by itself; the hash
- * is keyed (SipHash-1-3), since keys come from strangers. Pure but for its random hash key. */
+/* dict: finds the caller's structs by a key of any bytes (common/hashmap.h knows texts only).
+ * Intrusive, so that an entry is one allocation; bounded; grows by itself; the hash is keyed, since
+ * keys come from strangers. */
 #pragma once
 
 #include "common/base.h"

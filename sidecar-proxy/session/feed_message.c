@@ -36,8 +36,8 @@ static void put_verdict(struct buf *out, const struct verdict *v)
                v->fingerprint.text, (long long)v->at_ms);
 }
 
-void feed_hello(struct buf *out, const struct feed_identity *me, int64_t service_id,
-                const char *phase)
+void feed_put_hello(struct buf *out, const struct feed_identity *me, int64_t service_id,
+                    const char *phase)
 {
     buf_append_str(out, "{\"type\":\"hello\"");
     put_quoted(out, "pool", me->pool);
@@ -49,34 +49,34 @@ void feed_hello(struct buf *out, const struct feed_identity *me, int64_t service
     buf_printf(out, ",\"phase\":\"%s\"}", phase);
 }
 
-void feed_up(struct buf *out, uint64_t seq, const struct session *s)
+void feed_put_up(struct buf *out, uint64_t seq, const struct session *s)
 {
     buf_printf(out, "{\"type\":\"up\",\"seq\":%llu,\"session\":", (unsigned long long)seq);
     put_session(out, s);
     buf_append_str(out, "}");
 }
 
-void feed_down(struct buf *out, uint64_t seq, const struct session *s, int64_t at_ms)
+void feed_put_down(struct buf *out, uint64_t seq, const struct session *s, int64_t at_ms)
 {
     buf_printf(out, "{\"type\":\"down\",\"seq\":%llu,\"uuid\":\"%s\",\"id\":\"%s\",\"at\":%lld}",
                (unsigned long long)seq, s->uuid, session_id_format(s->id).text, (long long)at_ms);
 }
 
-void feed_verdict(struct buf *out, uint64_t seq, const struct verdict *v)
+void feed_put_verdict(struct buf *out, uint64_t seq, const struct verdict *v)
 {
     buf_printf(out, "{\"type\":\"verdict\",\"seq\":%llu,\"verdict\":", (unsigned long long)seq);
     put_verdict(out, v);
     buf_append_str(out, "}");
 }
 
-void feed_info(struct buf *out, uint64_t seq, int64_t service_id, const char *phase)
+void feed_put_info(struct buf *out, uint64_t seq, int64_t service_id, const char *phase)
 {
     buf_printf(out, "{\"type\":\"info\",\"seq\":%llu", (unsigned long long)seq);
     put_service_id(out, service_id);
     buf_printf(out, ",\"phase\":\"%s\"}", phase);
 }
 
-void feed_bye(struct buf *out)
+void feed_put_bye(struct buf *out)
 {
     buf_append_str(out, "{\"type\":\"bye\"}");
 }
@@ -92,7 +92,7 @@ void feed_snapshot_begin(struct feed_snapshot *at, struct sessions *sessions,
     };
 }
 
-bool feed_part(struct buf *out, uint64_t seq, struct feed_snapshot *at)
+bool feed_put_part(struct buf *out, uint64_t seq, struct feed_snapshot *at)
 {
     struct list *session = at->session;
     struct list *verdict = at->verdict;

@@ -19,22 +19,22 @@ struct feed_identity { /* who we are; borrowed texts */
 };
 
 /* Appended to out; phase is one of our literals. service_id 0: none yet. */
-void feed_hello(struct buf *out, const struct feed_identity *me, int64_t service_id,
-                const char *phase);
-void feed_up(struct buf *out, uint64_t seq, const struct session *s);
-void feed_down(struct buf *out, uint64_t seq, const struct session *s, int64_t at_ms);
-void feed_verdict(struct buf *out, uint64_t seq, const struct verdict *v);
-void feed_info(struct buf *out, uint64_t seq, int64_t service_id, const char *phase);
-void feed_bye(struct buf *out);
+void feed_put_hello(struct buf *out, const struct feed_identity *me, int64_t service_id,
+                    const char *phase);
+void feed_put_up(struct buf *out, uint64_t seq, const struct session *s);
+void feed_put_down(struct buf *out, uint64_t seq, const struct session *s, int64_t at_ms);
+void feed_put_verdict(struct buf *out, uint64_t seq, const struct verdict *v);
+void feed_put_info(struct buf *out, uint64_t seq, int64_t service_id, const char *phase);
+void feed_put_bye(struct buf *out);
 
-/* A snapshot in parts: feed_part() until it returns false; each call makes one message. */
+/* A snapshot in parts: feed_put_part() until it returns false; each call makes one message. */
 struct feed_snapshot {
     struct list *session, *sessions_end; /* the next one */
     struct list *verdict, *verdicts_end;
 };
 void feed_snapshot_begin(struct feed_snapshot *at, struct sessions *sessions,
                          struct verdicts *verdicts);
-bool feed_part(struct buf *out, uint64_t seq, struct feed_snapshot *at);
+bool feed_put_part(struct buf *out, uint64_t seq, struct feed_snapshot *at);
 
 enum feed_down_kind { FEED_ACK, FEED_STALE, FEED_OTHER };
 

@@ -137,10 +137,11 @@ static struct session *session_new(const struct session_claim *c)
     return s;
 }
 
-static enum sessions_result add(struct sessions *t, const struct session_claim *c)
+static enum sessions_result add(struct sessions *t, const struct session_claim *c, bool adopted)
 {
     struct session *s = session_new(c);
 
+    s->adopted = adopted;
     if (dict_add(&t->by_id, &s->by_id, &s->id, sizeof(s->id)) < 0) {
         free(s);
         return SESSIONS_FULL;
@@ -177,7 +178,7 @@ enum sessions_result sessions_up(struct sessions *t, const struct session_claim 
         s->marked = true;
         return SESSIONS_KNOWN;
     }
-    return find_dead(t, c->id) != NULL ? SESSIONS_DEAD : add(t, c);
+    return find_dead(t, c->id) != NULL ? SESSIONS_DEAD : add(t, c, false);
 }
 
 enum sessions_result sessions_adopt(struct sessions *t, const struct session_claim *c)
@@ -197,7 +198,7 @@ enum sessions_result sessions_adopt(struct sessions *t, const struct session_cla
     if (d != NULL) {
         forget_dead(t, d);
     }
-    return add(t, c);
+    return add(t, c, true);
 }
 
 bool sessions_down(struct sessions *t, struct session_id id, int64_t at_ms)

@@ -22,6 +22,7 @@ struct session { /* borrowed: valid until its on_down has returned */
     int64_t since_ms;      /* Unix time of the connection's start */
     uint64_t bytes_in;     /* from the device, cumulative */
     uint64_t bytes_out;    /* to the device, cumulative */
+    bool adopted;          /* found in OpenVPN's list, not seen coming up */
     int64_t kill_at_ms;    /* the drain's note: when it may be killed again; 0: not yet killed */
     struct session *older; /* of the same UUID, or NULL */
     /* private */
@@ -38,7 +39,8 @@ struct session_claim { /* what sessions_up() copies */
     uint64_t bytes_in, bytes_out;
 };
 
-struct sessions_watcher { /* the caller's; told in order of watching */
+/* The caller's; told in order of watching. The callbacks change nothing in the table. */
+struct sessions_watcher {
     void (*on_up)(void *arg, const struct session *s);
     /* at_ms: Unix time. s is still whole, but found by no function any more. */
     void (*on_down)(void *arg, const struct session *s, int64_t at_ms);

@@ -44,26 +44,26 @@ static void test_feed_messages_are_the_protocols(void **state)
     const struct session *s = add(7, UUID_A);
     struct fingerprint f = {"ab"};
 
-    feed_hello(&out, &me, 12, "ready");
+    feed_put_hello(&out, &me, 12, "ready");
     assert_string_equal(buf_str(&out),
                         "{\"type\":\"hello\",\"pool\":\"fleet\",\"index\":1,\"epoch\":\"e\\\"1\","
                         "\"serviceId\":12,\"proxy\":\"127.0.0.1:21001\","
                         "\"subnet\":\"100.64.0.0/20\",\"phase\":\"ready\"}");
     buf_clear(&out);
-    feed_up(&out, 2, s);
+    feed_put_up(&out, 2, s);
     assert_string_equal(buf_str(&out),
                         "{\"type\":\"up\",\"seq\":2,\"session\":{\"id\":\"1.7\",\"uuid\":\"" UUID_A
                         "\",\"address\":\"100.64.0.3\",\"since\":1764000000000}}");
     buf_clear(&out);
-    feed_down(&out, 3, s, 1764000000123);
+    feed_put_down(&out, 3, s, 1764000000123);
     assert_string_equal(buf_str(&out), "{\"type\":\"down\",\"seq\":3,\"uuid\":\"" UUID_A
                                        "\",\"id\":\"1.7\",\"at\":1764000000123}");
     buf_clear(&out);
-    feed_verdict(&out, 4, verdicts_add(&verdicts, UUID_A, &f, 5, 5));
+    feed_put_verdict(&out, 4, verdicts_add(&verdicts, UUID_A, &f, 5, 5));
     assert_string_equal(buf_str(&out), "{\"type\":\"verdict\",\"seq\":4,\"verdict\":{\"uuid\":"
                                        "\"" UUID_A "\",\"fingerprint\":\"ab\",\"at\":5}}");
     buf_clear(&out);
-    feed_info(&out, 5, 0, "draining");
+    feed_put_info(&out, 5, 0, "draining");
     assert_string_equal(buf_str(&out),
                         "{\"type\":\"info\",\"seq\":5,\"serviceId\":null,\"phase\":\"draining\"}");
 }
@@ -73,7 +73,7 @@ static void test_feed_snapshot_of_nothing_is_one_part(void **state)
     struct feed_snapshot at;
 
     feed_snapshot_begin(&at, &sessions, &verdicts);
-    assert_false(feed_part(&out, 1, &at));
+    assert_false(feed_put_part(&out, 1, &at));
     assert_string_equal(
         buf_str(&out),
         "{\"type\":\"snapshot\",\"seq\":1,\"more\":false,\"sessions\":[],\"verdicts\":[]}");
@@ -103,7 +103,7 @@ static void test_feed_snapshot_comes_in_parts_of_a_thousand(void **state)
     feed_snapshot_begin(&at, &sessions, &verdicts);
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         buf_clear(&out);
-        assert_int_equal(feed_part(&out, i + 1, &at), i < 2);
+        assert_int_equal(feed_put_part(&out, i + 1, &at), i < 2);
         assert_int_equal(count(buf_str(&out), "\"since\""), expected[i]);
     }
 }

@@ -1,0 +1,181 @@
+#include "sidecar-proxy/session/verdict_query.h"
+
+#include "common/http_client.h"
+#include "common/json.h"
+#include "common/secret.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define VERDICT_QUERY_IN_FLIGHT 64
+#define VERDICT_QUERY_QUEUED 4096
+
+struct verdict_asker {
+    struct loop *loop;
+    struct http_client *http;
+    char *urls[VERDICT_QUERY_STATES_MAX];
+    size_t count;
+    char token[SECRET_HEX_LEN + 1];
+    struct list queries;
+};
+
+struct ask {
+    struct verdict_query *query;
+    struct http_call *call;
+};
+
+struct verdict_query {
+    struct list in_asker;
+    struct ask asks[VERDICT_QUERY_STATES_MAX];
+    size_t count;
+    struct loop_timer *done; /* hands the result over in the loop's next round */
+    int64_t at_ms;
+    verdict_query_fn on_done;
+    void *arg;
+};
+
+int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t count,
+                      const char *service_key, struct verdict_asker **ret, struct err *err)
+{
+    struct verdict_asker *a = xcalloc(1, sizeof(*a));
+    struct http_client_options options = {
+        .max_in_flight = VERDICT_QUERY_IN_FLIGHT,
+        .max_queued = VERDICT_QUERY_QUEUED,
+        .max_response = 1024,
+        .connect_timeout_ms = VERDICT_QUERY_TIMEOUT_MS,
+    };
+    uint8_t token[SECRET_BYTES];
+
+    assert(count <= VERDICT_QUERY_STATES_MAX);
+    int r = http_client_new(loop, &options, &a->http, err);
+    if (r < 0) {
+        free(a);
+        return r;
+    }
+    a->loop = loop;
+    list_init(&a->queries);
+    for (a->count = 0; a->count < count; a->count++) {
+        a->urls[a->count] = endpoint_url(&states[a->count]);
+    }
+    secret_derive(service_key, "vpn-state feed", token);
+    secret_hex(token, a->token);
+    *ret = a;
+    return 0;
+}
+
+void verdict_asker_close(struct verdict_asker *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    LIST_EACH(at, &a->queries)
+    {
+        verdict_query_cancel(CONTAINER_OF(at, struct verdict_query, in_asker));
+    }
+    http_client_close(a->http);
+    for (size_t i = 0; i < a->count; i++) {
+        free(a->urls[i]);
+    }
+    secret_wipe(a->token, sizeof(a->token));
+    free(a);
+}
+
+static void on_decided(void *arg)
+{
+    struct verdict_query *q = arg;
+    verdict_query_fn on_done = q->on_done;
+    void *user = q->arg;
+    int64_t at_ms = q->at_ms;
+
+    verdict_query_cancel(q);
+    on_done(user, at_ms);
+}
+
+static size_t still_asked(const struct verdict_query *q)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->count; i++) {
+        n += q->asks[i].call != NULL;
+    }
+    return n;
+}
+
+static int64_t vouched_at(const struct http_response *res)
+{
+    AUTO(json) cJSON *tree = NULL;
+    int64_t at_ms = 0;
+
+    if (res->status != 200 || json_parse(res->body, res->body_len, &tree, NULL) < 0 ||
+        json_int(tree, "at", 1, INT64_C(1) << 53, &at_ms, NULL) < 0) {
+        return 0;
+    }
+    return at_ms;
+}
+
+static void on_answer(void *arg, int result, const struct http_response *res, const struct err *err)
+{
+    struct ask *ask = arg;
+    struct verdict_query *q = ask->query;
+    int64_t at_ms = result == 0 ? vouched_at(res) : 0;
+
+    ask->call = NULL;
+    q->at_ms = at_ms > q->at_ms ? at_ms : q->at_ms;
+    if (q->at_ms > 0 || still_asked(q) == 0) {
+        loop_timer_start(q->done, 0, 0);
+    }
+}
+
+static void ask_one(struct verdict_asker *a, struct verdict_query *q, const char *base,
+                    const char *uuid, const struct fingerprint *f)
+{
+    AUTO(str) char *url = xasprintf("%s/v1/verdicts/%s/%s", base, uuid, f->text);
+    struct ask *ask = &q->asks[q->count++];
+    struct http_request request = {
+        .method = "GET",
+        .url = url,
+        .bearer = a->token,
+        .timeout_ms = VERDICT_QUERY_TIMEOUT_MS,
+        .on_done = on_answer,
+        .arg = ask,
+    };
+
+    ask->query = q;
+    if (http_client_send(a->http, &request, &ask->call, NULL) < 0) {
+        ask->call = NULL;
+    }
+}
+
+struct verdict_query *verdict_query_start(struct verdict_asker *a, const char *uuid,
+                                          const struct fingerprint *f, verdict_query_fn on_done,
+                                          void *arg)
+{
+    struct verdict_query *q = xcalloc(1, sizeof(*q));
+
+    q->done = loop_timer_new(a->loop, on_decided, q);
+    q->on_done = on_done;
+    q->arg = arg;
+    list_append(&a->queries, &q->in_asker);
+    for (size_t i = 0; i < a->count; i++) {
+        ask_one(a, q, a->urls[i], uuid, f);
+    }
+    if (still_asked(q) == 0) {
+        loop_timer_start(q->done, 0, 0);
+    }
+    return q;
+}
+
+void verdict_query_cancel(struct verdict_query *q)
+{
+    if (q == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        if (q->asks[i].call != NULL) {
+            http_call_cancel(q->asks[i].call);
+        }
+    }
+    loop_timer_close(q->done);
+    list_remove(&q->in_asker);
+    free(q);
+}

@@ -1,0 +1,28 @@
+/* verdict_query: asks the state services whether a credential was good lately at some instance
+ * (GET /v1/verdicts/{uuid}/{fingerprint}). All are asked at once; the first that vouches decides.
+ */
+#pragma once
+
+#include "common/loop.h"
+#include "sidecar-proxy/session/endpoint.h"
+#include "sidecar-proxy/session/verdicts.h"
+
+#define VERDICT_QUERY_TIMEOUT_MS 2000
+#define VERDICT_QUERY_STATES_MAX 16
+
+struct verdict_asker;
+struct verdict_query;
+
+/* service_key: the token is derived from it. states are copied, at most VERDICT_QUERY_STATES_MAX.
+ */
+int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t count,
+                      const char *service_key, struct verdict_asker **ret, struct err *err);
+void verdict_asker_close(struct verdict_asker *a); /* no callback afterwards; NULL is fine */
+
+/* at_ms: Unix time of the API's yes, 0: nobody vouches. */
+typedef void (*verdict_query_fn)(void *arg, int64_t at_ms);
+/* on_done comes once, never before this has returned. The query is gone when it runs. */
+struct verdict_query *verdict_query_start(struct verdict_asker *a, const char *uuid,
+                                          const struct fingerprint *f, verdict_query_fn on_done,
+                                          void *arg);
+void verdict_query_cancel(struct verdict_query *q); /* on_done will not run; NULL is fine */
