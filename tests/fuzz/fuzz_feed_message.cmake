@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_feed_message fuzz_feed_message.c LIBS session_tables)

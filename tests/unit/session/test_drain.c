@@ -1,0 +1,148 @@
+#include "sidecar-proxy/session/drain.h"
+
+#include "tests/unit/session/fakes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct loop *loop;
+    struct sessions sessions;
+    struct drain *drain;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+
+    assert_int_equal(loop_new(&f->loop, NULL), 0);
+    sessions_init(&f->sessions, 16);
+    f->drain = drain_new(f->loop, &f->sessions);
+    drain_set_link(f->drain, fake_link());
+    fake_link_live = true;
+    fake_link_take();
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    drain_close(f->drain);
+    sessions_clear(&f->sessions);
+    loop_free(f->loop);
+    free(f);
+    return 0;
+}
+
+static void up(struct fixture *f, uint64_t cid)
+{
+    char uuid[UUID_TEXT_MAX + 1];
+    struct session_claim c = {.id = {1, cid}, .uuid = uuid, .address = 1, .since_ms = 1};
+
+    snprintf(uuid, sizeof(uuid), "%032d", (int)cid);
+    sessions_up(&f->sessions, &c);
+}
+
+struct told {
+    char text[256];
+    size_t lines;
+    size_t wanted;
+};
+
+static bool enough_told(void *arg)
+{
+    struct told *told = arg;
+    const char *text = fake_link_take();
+
+    strncat(told->text, text, sizeof(told->text) - strlen(told->text) - 1);
+    for (; *text != '\0'; text++) {
+        told->lines += *text == '\n';
+    }
+    return told->lines >= told->wanted;
+}
+
+static void test_drain_moves_the_first_at_once_and_not_all(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    for (uint64_t cid = 0; cid < 5; cid++) {
+        up(f, cid);
+    }
+    drain_start(f->drain, 1, 3600);
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\n");
+}
+
+static void test_drain_without_time_moves_all(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 3};
+
+    for (uint64_t cid = 0; cid < 3; cid++) {
+        up(f, cid);
+    }
+    drain_start(f->drain, 1, 0);
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\nkill 1\nkill 2\n");
+}
+
+static void test_drain_other_figures_go_on_from_where_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    up(f, 0);
+    up(f, 1);
+    drain_start(f->drain, 1, 3600);
+    fake_run_until(f->loop, enough_told, &told);
+    drain_start(f->drain, 1, 0);
+    told.wanted = 2;
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\nkill 1\n");
+}
+
+static void test_drain_moves_who_still_came(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    drain_start(f->drain, 60, 1);
+    up(f, 9);
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 9\n");
+}
+
+static void test_drain_waits_for_the_link(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    up(f, 0);
+    fake_link_live = false;
+    drain_start(f->drain, 60, 0);
+    fake_settle(f->loop);
+    fake_link_live = true;
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\n");
+}
+
+int main(void)
+{
+#define WITH_DRAIN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_DRAIN(test_drain_moves_the_first_at_once_and_not_all),
+        WITH_DRAIN(test_drain_without_time_moves_all),
+        WITH_DRAIN(test_drain_other_figures_go_on_from_where_it_is),
+        WITH_DRAIN(test_drain_moves_who_still_came),
+        WITH_DRAIN(test_drain_waits_for_the_link),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
