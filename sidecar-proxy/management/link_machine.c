@@ -36,6 +36,7 @@ static void begin_life(struct link_machine *m);
 static void go_live(struct link_machine *m);
 static void ask_alive(struct link_machine *m);
 static void hang_up(struct link_machine *m);
+static void back_off(struct link_machine *m);
 
 /* The whole life of the link. There is no way out of it but EV_STOP: OpenVPN may be restarted,
  * held or stopped at any time, and the link waits for it.
@@ -44,8 +45,8 @@ static const struct transition table[LINK_STATES][MACHINE_EVENTS] = {
     [LINK_CONNECTING] =
         {
             [EV_CONNECTED] = {await_greeting, LINK_GREETING},
-            [EV_LOST] = {hang_up, LINK_WAITING},
-            [EV_TIMER] = {hang_up, LINK_WAITING},
+            [EV_LOST] = {back_off, LINK_WAITING},
+            [EV_TIMER] = {back_off, LINK_WAITING},
             [EV_STOP] = {stay, LINK_CLOSED},
         },
     [LINK_GREETING] =
@@ -192,7 +193,7 @@ static void stay(struct link_machine *m)
 
 static void await_greeting(struct link_machine *m)
 {
-    m->greeted = false;
+    m->interface_version = 0;
 }
 
 /* The pid reply that follows will then name a new one, also when it is the same number: in a
@@ -275,23 +276,27 @@ static uint32_t next_backoff(uint32_t ms)
     return ms * 2 < LINK_BACKOFF_MAX_MS ? ms * 2 : LINK_BACKOFF_MAX_MS;
 }
 
+/* It could not even connect: said once, not at each try. */
+static void back_off(struct link_machine *m)
+{
+    if (m->backoff_ms == LINK_BACKOFF_MIN_MS) {
+        log_info("OpenVPN is not there yet", "why", m->why, NULL);
+    }
+    m->backoff_ms = next_backoff(m->backoff_ms);
+    forget_connection(m);
+}
+
 /* The clients are kept: OpenVPN and its tunnels may well live on, and the resync will tell. */
 static void hang_up(struct link_machine *m)
 {
-    bool first = m->backoff_ms == LINK_BACKOFF_MIN_MS;
     char why[LINK_WHY_MAX];
 
     memcpy(why, m->why, sizeof(why));
-    forget_connection(m);
     m->backoff_ms = next_backoff(m->backoff_ms);
-    if (m->was_connected) {
-        m->was_connected = false;
-        metric_inc(&link_metric_lost);
-        log_warn("management link lost", "why", why, NULL);
-        m->callbacks->on_lost(m->arg, why);
-    } else if (first) {
-        log_info("OpenVPN is not there yet", "why", why, NULL);
-    }
+    forget_connection(m);
+    metric_inc(&link_metric_lost);
+    log_warn("management link lost", "why", why, NULL);
+    m->callbacks->on_lost(m->arg, why);
 }
 
 /* ---- replies ---- */
@@ -397,13 +402,13 @@ static void on_reply(struct link_machine *m, char *line)
 
 static void on_greeting(struct link_machine *m, uint64_t version)
 {
-    if (m->greeted) {
+    if (m->interface_version != 0) {
         link_machine_doom(m, "a second greeting");
     } else if (version < LINK_INTERFACE_VERSION) {
         link_machine_doom(m, "management interface version %" PRIu64 ": OpenVPN before 2.6",
                           version);
     } else {
-        m->greeted = true;
+        m->interface_version = version;
         request(m, COMMAND_PID);
     }
 }
@@ -435,7 +440,7 @@ static void on_line(struct link_machine *m, char *line)
 
     if (event_parse(&m->parser, line, &e) < 0) {
         link_machine_doom(m, "not what OpenVPN says: '%.20s'", line);
-    } else if (!m->greeted && e.kind != EVENT_GREETING) {
+    } else if (m->interface_version == 0 && e.kind != EVENT_GREETING) {
         link_machine_doom(m, "it does not greet as OpenVPN does");
     } else {
         on_event(m, &e);
@@ -475,7 +480,6 @@ void link_machine_connected(struct link_machine *m, struct link_clock now)
 {
     m->now = now;
     if (m->state == LINK_CONNECTING) {
-        m->was_connected = true;
         machine_feed(m, EV_CONNECTED);
     }
 }

@@ -35,16 +35,15 @@ struct link_machine {
     void *arg;
     int bytecount_s;
     struct link_clock now;
-    int64_t state_deadline_ms; /* of the state, INT64_MAX: none */
-    int64_t status_retry_ms;   /* INT64_MAX: no retry is due */
-    uint32_t backoff_ms;       /* the next one */
-    char why[LINK_WHY_MAX];    /* the connection is given up; "" */
-    bool greeted;              /* this connection */
-    bool was_connected;        /* the connection that was lost had been there */
-    int pid;                   /* OpenVPN's; 0: its life is not known (any more) */
-    uint64_t generation;       /* lives seen so far */
-    uint32_t resync;           /* resyncs begun so far */
-    char openvpn_version[64];  /* "OpenVPN 2.6.14", "" */
+    int64_t state_deadline_ms;  /* of the state, INT64_MAX: none */
+    int64_t status_retry_ms;    /* INT64_MAX: no retry is due */
+    uint32_t backoff_ms;        /* the next one */
+    char why[LINK_WHY_MAX];     /* the connection is given up; "" */
+    uint64_t interface_version; /* of this connection, 0: it has not greeted yet */
+    int pid;                    /* OpenVPN's; 0: its life is not known (any more) */
+    uint64_t generation;        /* lives seen so far */
+    uint32_t resync;            /* resyncs begun so far */
+    char openvpn_version[64];   /* "OpenVPN 2.6.14", "" */
     struct line_reader reader;
     struct event_parser parser; /* an open block */
     struct commands commands;   /* owed replies, and output */
