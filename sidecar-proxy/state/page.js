@@ -1,0 +1,165 @@
+"use strict";
+// Keeps the page fresh from the server's JSON. Text is only ever set as text, never as markup.
+
+const REFRESH_MS = 2000;
+const MATCHES_MAX = 20;
+const EVENTS_SHOWN = 24;
+const CHART_WIDTH = 600;
+const CHART_HEIGHT = 90;
+const byId = (id) => document.getElementById(id);
+let lastSuccess = Date.now();
+
+// element("td", {class: "x"}, "text", child, ...)
+function element(tag, attributes, ...children) {
+  const e = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    e.setAttribute(name, value);
+  }
+  e.append(...children);
+  return e;
+}
+
+const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+const code = (text) => element("code", {}, text);
+const badge = (kind, text) => element("span", { class: "badge " + kind }, text);
+const link = (uuid, text) => element("a", { href: "?uuid=" + encodeURIComponent(uuid) }, code(text));
+
+function ago(ms) {
+  const s = Math.max(0, Math.floor((Date.now() - ms) / 1000));
+  const text = s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " min"
+    : s < 172800 ? Math.floor(s / 3600) + " h" : Math.floor(s / 86400) + " d";
+  const stamp = new Date(ms).toISOString();
+  return element("time", { datetime: stamp, title: stamp }, text);
+}
+
+function capacity(subnet) {
+  const prefix = Number(subnet.split("/")[1]);
+  return prefix >= 8 && prefix <= 29 ? 2 ** (32 - prefix) - 4 : 0;
+}
+
+function instanceRow(i) {
+  const most = capacity(i.subnet);
+  const meter = element("meter", { min: 0, max: most || 1, value: i.sessions });
+  const cells = [i.pool, code(i.subnet), null, badge("phase-" + i.phase, i.phase),
+    i.connected ? badge("good", "live") : badge("bad", "lost"), ago(i.since),
+    i.serviceId === null ? "" : String(i.serviceId), code(i.proxy)];
+  const row = element("tr", {}, element("th", { scope: "row" }, String(i.index)));
+  for (const cell of cells) {
+    row.append(cell !== null ? element("td", {}, cell)
+      : element("td", { class: "fill" }, meter, number(i.sessions) + " ",
+        element("small", {}, "of " + number(most))));
+  }
+  return row;
+}
+
+function missingRow(m) {
+  return element("tr", {}, element("th", { scope: "row" }, String(m.index)),
+    element("td", { colspan: 4 }, "expected, not heard yet"),
+    element("td", {}, badge("wait", "missing")), element("td", { colspan: 3 }));
+}
+
+function eventItem(e) {
+  const what = element("span", { class: "what" });
+  if (e.type === "instance") {
+    what.append("instance " + e.index + " " + e.what);
+  } else {
+    what.append(link(e.uuid, e.uuid.slice(0, 7)),
+      (e.type === "online" ? " online at " : " offline, was at ") + e.index + " as " + e.address);
+  }
+  return element("li", { class: e.type }, what, ago(e.at));
+}
+
+function drawChart(samples) {
+  const most = Math.max(1, ...samples);
+  const points = samples.length < 2 ? [] : samples.map((n, i) =>
+    (i * CHART_WIDTH / (samples.length - 1)).toFixed(1) + "," +
+    (CHART_HEIGHT - n * (CHART_HEIGHT - 6) / most).toFixed(1));
+  const [area, line] = byId("chart").children;
+  line.setAttribute("points", points.join(" "));
+  area.setAttribute("points",
+    ["0," + CHART_HEIGHT, ...points, CHART_WIDTH + "," + CHART_HEIGHT].join(" "));
+}
+
+function show(state, recent) {
+  const online = state.instances.reduce((sum, i) => sum + i.sessions, 0);
+  byId("devices").textContent = number(online);
+  byId("count").textContent = number(state.instances.length);
+  byId("came").textContent = number(recent.came);
+  byId("went").textContent = number(recent.went);
+  byId("ready").textContent = state.ready ? "ready" : "waiting for instances";
+  byId("ready").className = "badge " + (state.ready ? "good" : "wait");
+  byId("instances").replaceChildren(...state.instances.map(instanceRow),
+    ...state.missing.map(missingRow));
+  byId("events").replaceChildren(...recent.events.slice(0, EVENTS_SHOWN).map(eventItem));
+  drawChart(recent.samples);
+}
+
+function oneDevice(d) {
+  const row = (name, ...value) => [element("dt", {}, name), element("dd", {}, ...value)];
+  return element("dl", { class: "device" },
+    ...row("Device", code(d.uuid), " ", badge("good", "online")),
+    ...row("Address", code(d.address)),
+    ...row("Instance", d.instance.index + " of " + d.instance.pool),
+    ...row("Session", d.session),
+    ...row("Online for", ago(d.since)));
+}
+
+function manyDevices(devices) {
+  if (devices.length === 0) {
+    return element("p", {}, "No device online begins with this.");
+  }
+  return element("ul", { class: "matches" }, ...devices.map((d) =>
+    element("li", {}, link(d.uuid, d.uuid), " at " + d.instance.index + " as " + d.address)));
+}
+
+async function find(text) {
+  if (!/^[0-9a-f]+$/.test(text)) {
+    return element("p", {}, "That is no UUID: it has hexadecimal digits only, in small letters.");
+  }
+  if (text.length === 32 || text.length === 62) {
+    const answer = await fetch("v1/devices/" + text);
+    if (answer.ok) {
+      return oneDevice(await answer.json());
+    }
+    if (answer.status === 404 && text.length === 62) {
+      return element("p", {}, "This device is ", badge("", "offline"), ".");
+    }
+    if (answer.status !== 404) {
+      return element("p", {}, "This device is not known yet; not all instances have been heard.");
+    }
+    return element("p", {}, "This device is ", badge("", "offline"), ".");
+  }
+  const answer = await fetch("v1/devices?limit=" + MATCHES_MAX + "&prefix=" + text);
+  const lines = (await answer.text()).split("\n").filter((line) => line !== "");
+  return manyDevices(lines.map((line) => JSON.parse(line)));
+}
+
+async function search() {
+  const text = byId("uuid").value.trim().toLowerCase();
+  byId("found").hidden = text === "";
+  if (text !== "") {
+    byId("result").replaceChildren(await find(text));
+  }
+}
+
+async function refresh() {
+  try {
+    const [state, recent] = await Promise.all(["v1/instances", "v1/recent"].map(
+      async (url) => (await fetch(url)).json()));
+    show(state, recent);
+    lastSuccess = Date.now();
+    byId("fresh").textContent = "";
+  } catch (error) {
+    byId("fresh").textContent = "no answer for " + Math.round((Date.now() - lastSuccess) / 1000) + " s";
+  }
+  byId("fresh").className = byId("fresh").textContent === "" ? "" : "old";
+  setTimeout(refresh, document.hidden ? 5 * REFRESH_MS : REFRESH_MS);
+}
+
+byId("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = byId("uuid").value.trim();
+  history.replaceState(null, "", text === "" ? "." : "?uuid=" + encodeURIComponent(text));
+  search().catch(() => {});
+});
+refresh();
