@@ -105,6 +105,15 @@ void clients_sweep(struct clients *t, uint32_t seen)
     }
 }
 
+void clients_disconnected(struct clients *t)
+{
+    for (size_t i = 0; i < t->size; i++) {
+        if (t->slots[i].state == CLIENT_AUTHORISED) {
+            t->slots[i].state = CLIENT_UNSURE;
+        }
+    }
+}
+
 bool client_asks(const struct client *c, uint64_t kid)
 {
     return c != NULL && (c->state == CLIENT_ASKING || c->state == CLIENT_UP_ASKING) &&
@@ -127,12 +136,17 @@ void client_count_bytes(struct client *c, uint64_t bytes_in, uint64_t bytes_out)
     c->bytes_out = bytes_out > c->bytes_out ? bytes_out : c->bytes_out;
 }
 
+static bool was_allowed(const struct client *c)
+{
+    return c->state == CLIENT_AUTHORISED || c->state == CLIENT_UNSURE;
+}
+
 enum client_verdict client_established(struct client *c)
 {
-    if (c == NULL || client_is_up(c)) {
+    if (c == NULL || client_is_up(c) || (c->state == CLIENT_UNSURE && c->address == 0)) {
         return CLIENT_IGNORE;
     }
-    if (c->state != CLIENT_AUTHORISED || c->address == 0) {
+    if (!was_allowed(c) || c->address == 0) {
         c->state = CLIENT_REFUSED;
         return CLIENT_KILL;
     }
@@ -146,7 +160,8 @@ enum client_verdict client_in_status(const struct client *c, uint32_t address)
         return address != 0 ? CLIENT_REPORT : CLIENT_KILL;
     }
     if (address == 0) {
-        return c->state == CLIENT_ASKING ? CLIENT_KEEP : CLIENT_KILL;
+        bool open = c->state == CLIENT_ASKING || c->state == CLIENT_AUTHORISED;
+        return open ? CLIENT_KEEP : CLIENT_KILL;
     }
-    return client_is_up(c) || c->state == CLIENT_AUTHORISED ? CLIENT_REPORT : CLIENT_KILL;
+    return client_is_up(c) || was_allowed(c) ? CLIENT_REPORT : CLIENT_KILL;
 }

@@ -12,6 +12,7 @@ enum client_state {
     CLIENT_NONE,       /* no client: an empty place of the table */
     CLIENT_ASKING,     /* CONNECT came and has no answer yet */
     CLIENT_AUTHORISED, /* allowed, not established yet */
+    CLIENT_UNSURE,     /* the same, on a connection that ended since: was it heard? */
     CLIENT_REFUSED,    /* denied or killed: its DISCONNECT is to come */
     CLIENT_UP,         /* established, or adopted from a status row */
     CLIENT_UP_ASKING,  /* the same, and a REAUTH has no answer yet */
@@ -45,6 +46,9 @@ void clients_remove(struct clients *t, uint64_t cid);
 /* Removes those that the resync with this number did not see. */
 void clients_sweep(struct clients *t, uint32_t seen);
 
+/* The connection has ended: answers without a visible effect may have got lost with it. */
+void clients_disconnected(struct clients *t);
+
 static inline bool client_is_up(const struct client *c)
 {
     return c->state == CLIENT_UP || c->state == CLIENT_UP_ASKING;
@@ -65,10 +69,11 @@ enum client_verdict {
 };
 
 /* ESTABLISHED. c may be NULL. Killed: without an address (OpenVPN's pool is exhausted, and it lets
- * the client in all the same), or one that we never allowed. */
+ * the client in all the same), or one that we never allowed. An address that came while nobody
+ * listened will be in the status. */
 enum client_verdict client_established(struct client *c);
 
 /* A status row. c is NULL when unknown. With an address: to report (the caller adds an unknown
- * one), unless we know that it was never allowed. Without: kept while its question is open,
- * else killed: its CONNECT came while nobody listened and never comes again. */
+ * one), unless we know that it was never allowed. Without: kept while its question is open or its
+ * answer under way, else killed: its CONNECT, or our answer, was lost and never comes again. */
 enum client_verdict client_in_status(const struct client *c, uint32_t address);

@@ -157,6 +157,8 @@ static void adopt(struct link_machine *m, struct link_client *row)
             link_machine_request_kill(m, row->cid);
             return;
         }
+    }
+    if (known->since_ms == 0) { /* not seen by ourselves; the row has whole seconds */
         known->since_ms = row->since_ms;
     }
     if (known->state != CLIENT_UP_ASKING) {

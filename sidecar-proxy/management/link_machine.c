@@ -139,6 +139,16 @@ static void machine_feed(struct link_machine *m, enum machine_event ev)
     }
 }
 
+/* There may be a line of whoever is at the other end in it. */
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < 0x20 || *text >= 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 void link_machine_doom(struct link_machine *m, const char *fmt, ...)
 {
     va_list args;
@@ -147,6 +157,7 @@ void link_machine_doom(struct link_machine *m, const char *fmt, ...)
         va_start(args, fmt);
         vsnprintf(m->why, sizeof(m->why), fmt, args);
         va_end(args);
+        make_printable(m->why);
     }
 }
 
@@ -264,6 +275,7 @@ static void forget_connection(struct link_machine *m)
 {
     line_reader_reset(&m->reader);
     event_parser_reset(&m->parser);
+    clients_disconnected(&m->clients);
     commands_clear(&m->commands);
     m->status_retry_ms = INT64_MAX;
     m->why[0] = '\0';

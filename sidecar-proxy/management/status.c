@@ -31,7 +31,8 @@ static void read_header(struct status_reader *s, char **fields, size_t count)
             }
         }
     }
-    s->has_header = true;
+    s->has_header =
+        s->columns[CID] >= 0 && s->columns[ADDRESS] >= 0 && s->columns[COMMON_NAME] >= 0;
 }
 
 static const char *field(const struct status_reader *s, char **fields, size_t count, enum column c)
@@ -49,14 +50,21 @@ static uint64_t number(const struct status_reader *s, char **fields, size_t coun
     return n;
 }
 
-/* Without the "tcp4-server:" of OpenVPN 2.7: an address never begins with a letter that is not a
- * hex digit, and the prefix holds a '-'. */
+/* OpenVPN 2.7 puts "tcp4-server:" before the address; no address begins like that. */
 static const char *without_protocol(const char *remote)
 {
     const char *colon = strchr(remote, ':');
-    const char *dash = strchr(remote, '-');
+    bool named = strncmp(remote, "tcp", 3) == 0 || strncmp(remote, "udp", 3) == 0;
 
-    return colon != NULL && dash != NULL && dash < colon ? colon + 1 : remote;
+    return named && colon != NULL ? colon + 1 : remote;
+}
+
+/* A client without an address is killed, so "without" has to be certain: the column is there, and
+ * empty. */
+static bool read_address(const char *text, uint32_t *ret)
+{
+    *ret = 0;
+    return *text == '\0' || field_ipv4(text, ret);
 }
 
 static int read_row(const struct status_reader *s, char **fields, size_t count,
@@ -65,12 +73,13 @@ static int read_row(const struct status_reader *s, char **fields, size_t count,
     struct link_client c = {.password = "", .version = ""};
     uint64_t since_s = number(s, fields, count, SINCE);
 
-    if (!s->has_header || !field_u64(field(s, fields, count, CID), &c.cid)) {
+    if (!s->has_header || count <= (size_t)s->columns[ADDRESS] ||
+        !field_u64(field(s, fields, count, CID), &c.cid) ||
+        !read_address(fields[s->columns[ADDRESS]], &c.address)) {
         return -EPROTO;
     }
     c.username = field(s, fields, count, COMMON_NAME);
     c.remote = without_protocol(field(s, fields, count, REMOTE));
-    field_ipv4(field(s, fields, count, ADDRESS), &c.address);
     c.since_ms = since_s < INT64_MAX / 1000 ? (int64_t)since_s * 1000 : 0;
     c.bytes_in = number(s, fields, count, BYTES_IN);
     c.bytes_out = number(s, fields, count, BYTES_OUT);

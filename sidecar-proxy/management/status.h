@@ -9,8 +9,8 @@
 #define STATUS_COLUMNS_MAX 32
 
 struct status_reader {
-    int columns[7]; /* of CLIENT_LIST rows; -1: there is none */
-    bool has_header;
+    int columns[7];  /* of CLIENT_LIST rows; -1: there is none */
+    bool has_header; /* one that names client id, address and common name */
 };
 
 enum status_line {
@@ -21,5 +21,6 @@ enum status_line {
 void status_reader_init(struct status_reader *s);
 
 /* line is cut up. STATUS_CLIENT: *ret is set, its texts borrowed from line: cid, username, remote,
- * address, since_ms, bytes. -EPROTO: a row before its header, or without a client id. */
+ * address, since_ms, bytes. -EPROTO: a row before a header with the columns that are needed,
+ * without a client id, or with an address that is not IPv4 (empty: it has none). */
 int status_parse(struct status_reader *s, char *line, struct link_client *ret);
