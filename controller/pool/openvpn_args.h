@@ -1,30 +1,33 @@
-/* openvpn_args: the command line of one instance's OpenVPN, 2.6 and 2.7. Pure. There is no
- * configuration file: what runs is what `ps` and `kubectl get pod -o yaml` show. */
+/* openvpn_args: the command line of one instance's OpenVPN. Pure. The same for a process here and
+ * for the args of a container, so that what runs can be read. Works with OpenVPN 2.6 and 2.7.
+ * Differs from the original service: `compress migrate` (old clients work, nothing is compressed),
+ * hand-window 60 (its 600 lets a lost client hold a slot for ten minutes), no plugins: devices are
+ * authorised over the management socket. */
 #pragma once
 
 #include "controller/pool/object.h"
 
-struct openvpn_paths {      /* borrowed; absolute */
-    const char *program;    /* argv[0] */
-    const char *management; /* unix socket that OpenVPN makes */
-    const char *status;     /* status file, version 2 */
-    const char *ca, *cert, *key;
-    const char *dh;              /* NULL: "none" */
-    const char *listen;          /* address to bind; NULL: all */
-    uint16_t port;               /* to bind */
-    const char *user, *group;    /* to become after start; NULL: stay */
-    const char *management_user; /* the only user whose connections the socket takes; NULL: any */
+#define OPENVPN_ARGS_MAX 192
+
+struct openvpn_paths { /* borrowed */
+    const char *program;     /* "openvpn" or an absolute path: argv[0] */
+    const char *management;  /* unix socket */
+    const char *status_file; /* or NULL */
+    const char *ca_file, *cert_file, *key_file;
+    const char *dh_file;         /* or NULL */
+    const char *management_user; /* who may connect to the socket: the sidecar's user; NULL: any */
+    const char *listen_address;  /* "127.0.0.1", NULL: all */
+    uint16_t port;
 };
 
-#define OPENVPN_ARGS_MAX 160
-
 struct openvpn_args {
-    char *argv[OPENVPN_ARGS_MAX + 1]; /* owned; NULL-terminated, argv[0] included */
+    char *argv[OPENVPN_ARGS_MAX]; /* owned, NULL-terminated */
     size_t count;
 };
 
-/* -ERANGE: the pool has no such index. Caller clears *ret. */
-int openvpn_args_render(const struct pool_object *o, uint32_t index,
-                        const struct openvpn_paths *paths, struct openvpn_args *ret,
-                        struct err *err);
-void openvpn_args_clear(struct openvpn_args *args);
+/* 0; -ERANGE: index does not fit the network. */
+int openvpn_args_make(const struct pool_object *pool, uint32_t index,
+                      const struct openvpn_paths *paths, struct openvpn_args *ret, struct err *err);
+void openvpn_args_clear(struct openvpn_args *a);
+/* One line for people, quoted where a shell would need it. Caller frees. */
+char *openvpn_args_text(const struct openvpn_args *a);
