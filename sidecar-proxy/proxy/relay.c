@@ -158,7 +158,7 @@ static enum step read_copied(struct flow_ends *f)
 static enum step pass_fin(struct flow_ends *f)
 {
     f->flow->source_ended = true;
-    if (shutdown(f->sink->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
+    if (!f->flow->aborted && shutdown(f->sink->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
         return STEP_SINK_GONE;
     }
     f->flow->ended = true;
@@ -187,6 +187,13 @@ static enum step step(struct flow_ends *f)
     return s == STEP_EOF ? pass_fin(f) : s;
 }
 
+static enum relay_result gone(struct relay *relay, int end, int *at_fault)
+{
+    relay->flows[end].aborted = true;
+    *at_fault = end;
+    return RELAY_RESET;
+}
+
 enum relay_result relay_pump(struct relay *relay, int from, struct relay_thread *thread,
                              int *at_fault)
 {
@@ -204,11 +211,9 @@ enum relay_result relay_pump(struct relay *relay, int from, struct relay_thread 
         case STEP_EOF:
             return RELAY_ENDED;
         case STEP_SOURCE_GONE:
-            *at_fault = from;
-            return RELAY_RESET;
+            return gone(relay, from, at_fault);
         case STEP_SINK_GONE:
-            *at_fault = 1 - from;
-            return RELAY_RESET;
+            return gone(relay, 1 - from, at_fault);
         }
     }
     return RELAY_MORE;

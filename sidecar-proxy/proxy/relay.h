@@ -29,6 +29,7 @@ struct relay_flow { /* from ends[i] to ends[1 - i] */
     uint8_t streak;            /* full reads in a row */
     bool ended;                /* the source's FIN was passed on */
     bool source_ended;         /* ... was read */
+    bool aborted;              /* the source was reset: no FIN is to follow its last bytes */
 };
 
 struct relay {

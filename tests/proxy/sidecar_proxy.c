@@ -1,0 +1,132 @@
+/* A sidecar's proxy without a VPN: proxy.h with a router that knows devices from a file, each line
+ * "uuid address port" (a device answers on that port whatever port was asked for; port 0: on the
+ * one asked for). The file is read for each request. For tests/proxy and tests/bench.
+ *     test_sidecar_proxy LISTEN TABLE WORKERS      prints "port N", ends at the end of its input */
+#include "common/log.h"
+#include "sidecar-proxy/proxy/proxy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct program {
+    struct loop *loop;
+    const char *table;
+};
+
+static bool look_up(const char *table, const struct route_request *request, struct route *ret)
+{
+    char uuid[UUID_TEXT_MAX + 1];
+    char address[46];
+    unsigned port = 0;
+    bool found = false;
+    FILE *file = fopen(table, "re");
+
+    while (file != NULL && !found && fscanf(file, "%62s %45s %u", uuid, address, &port) == 3) {
+        found = strcmp(uuid, request->uuid) == 0;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (found) {
+        *ret = (struct route){
+            .kind = ROUTE_DEVICE,
+            .port = port != 0 ? (uint16_t)port : request->port,
+        };
+        memcpy(ret->address, address, sizeof(address));
+    }
+    return found;
+}
+
+static void find(void *arg, struct route_query *query, const struct route_request *request)
+{
+    const struct program *p = arg;
+    struct route route = {.kind = ROUTE_OFFLINE, .why = "not in the table"};
+
+    look_up(p->table, request, &route);
+    proxy_route_answer(query, &route);
+}
+
+static void cancel(void *arg, struct route_query *query)
+{
+    (void)arg;
+    (void)query;
+}
+
+static void on_input(void *arg, int events, int error)
+{
+    struct program *p = arg;
+    char byte;
+
+    (void)events;
+    if (error != 0 || read(STDIN_FILENO, &byte, 1) == 0) {
+        loop_stop(p->loop);
+    }
+}
+
+static int open_proxy(struct program *p, char **argv, struct balena_api **api, struct proxy **proxy,
+                      struct err *err)
+{
+    AUTO(str) char *url = NULL;
+    int r = balena_api_url_from_env(&url, err);
+
+    if (r < 0) {
+        return r;
+    }
+    struct balena_api_options api_options = {
+        .base_url = url,
+        .service_key = getenv("VPN_SERVICE_API_KEY"),
+    };
+    r = balena_api_new(p->loop, &api_options, api, err);
+    if (r < 0) {
+        return r;
+    }
+    struct proxy_options options = {
+        .listen = argv[1],
+        .workers = atoi(argv[3]),
+        .service_key = api_options.service_key,
+        .guest_key = getenv("VPN_GUEST_API_KEY"),
+        .self_id = "sidecar-1",
+        .api = *api,
+        .router = {.find = find, .cancel = cancel, .arg = p},
+        .connect_timeout_ms = 1500,
+    };
+    return proxy_open(p->loop, &options, proxy, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct program p = {.table = argc > 3 ? argv[2] : NULL};
+    struct balena_api *api = NULL;
+    struct proxy *proxy = NULL;
+    struct loop_io *input = NULL;
+    struct err err = {0, ""};
+    enum log_level level = LOG_INFO;
+
+    if (argc != 4 || getenv("VPN_SERVICE_API_KEY") == NULL) {
+        fprintf(stderr, "usage: VPN_SERVICE_API_KEY=... %s LISTEN TABLE WORKERS\n", argv[0]);
+        return 2;
+    }
+    log_level_parse(getenv("LOG_LEVEL") != NULL ? getenv("LOG_LEVEL") : "info", &level);
+    log_init("test-sidecar-proxy", LOG_HUMAN, level);
+    int r = loop_new(&p.loop, &err);
+    if (r == 0) {
+        r = loop_io_new(p.loop, STDIN_FILENO, on_input, &p, &input, &err);
+    }
+    if (r == 0) {
+        r = open_proxy(&p, argv, &api, &proxy, &err);
+    }
+    if (r < 0) {
+        log_error("can not start", "why", err.text, NULL);
+        return 1;
+    }
+    loop_io_set(input, LOOP_READ);
+    printf("port %u\n", proxy_port(proxy));
+    fflush(stdout);
+    loop_run(p.loop);
+    proxy_close(proxy);
+    balena_api_close(api);
+    loop_io_close(input);
+    loop_free(p.loop);
+    return 0;
+}
