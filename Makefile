@@ -1,0 +1,46 @@
+# Thin: CMake builds, ctest tests, scripts/ does the rest. Debian packages are installed as needed.
+#
+#   make run      build, then run a pool on this machine; without an API in the environment with a
+#                 stand-in for it and three demo devices
+#   make test     everything, with sanitizers, end to end with the real openvpn and haproxy (root)
+#   make check    before a commit, under a minute: format, gcc and clang, unit, replay, corpora
+#   make bench    the numbers of the README
+#   make clean
+#
+# Packagers:      cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
+#                 cmake --build build/release
+#                 DESTDIR=... cmake --install build/release --prefix /usr
+.PHONY: help run test check bench release dev clean
+
+JOBS ?= $(shell nproc)
+
+help:
+	@sed -n 's/^#  *//p' Makefile
+
+release:
+	@scripts/deps build
+	@cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF --log-level=WARNING >/dev/null
+	@cmake --build build/release -j $(JOBS)
+
+dev:
+	@scripts/deps build run test
+	@cmake -S . -B build/dev -G Ninja -DCMAKE_BUILD_TYPE=Debug -DVPN_SANITIZE=ON --log-level=WARNING >/dev/null
+	@cmake --build build/dev -j $(JOBS)
+
+run: release
+	@scripts/deps run
+	@exec scripts/demo --bin build/release/bin
+
+test: dev
+	ctest --test-dir build/dev --output-on-failure -j 2
+
+check:
+	@scripts/deps build test
+	@scripts/check
+
+bench: release
+	@scripts/deps run bench
+	@tests/bench/run --bin build/release/bin
+
+clean:
+	rm -rf build
