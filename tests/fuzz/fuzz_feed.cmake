@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_feed fuzz_feed.c LIBS state)
