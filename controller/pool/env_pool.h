@@ -13,9 +13,9 @@ struct env_notes { /* what a person should know: one a line, for the log */
     struct buf text;
 };
 
-/* Reads the process's environment. The pool is named "local", its tls paths point into tls_dir, where
- * the caller writes pem (ca.crt, server.crt, server.key, dh.pem; mode 0600).
- * -EINVAL: errors has a line for each variable that is missing, unknown or contradictory. */
+/* Reads the process's environment. The pool is named "local", its tls paths point into tls_dir,
+ * where the caller writes pem (ca.crt, server.crt, server.key, dh.pem; mode 0600). -EINVAL: errors
+ * has a line for each variable that is missing, unknown or contradictory. */
 int env_pool_load(const char *tls_dir, uint32_t cores, struct pool_object *ret, struct env_pem *pem,
                   struct env_notes *notes, struct pool_errors *errors);
 void env_pem_clear(struct env_pem *pem);

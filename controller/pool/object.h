@@ -13,7 +13,7 @@
 
 enum pool_protocol { POOL_TCP, POOL_TCP4, POOL_TCP6, POOL_UDP, POOL_UDP4, POOL_UDP6 };
 
-struct pool_tls {    /* owned texts, NULL where unset; local paths are absolute after parsing */
+struct pool_tls { /* owned texts, NULL where unset; local paths are absolute after parsing */
     char *ca_file;
     char *cert_file;
     char *key_file;
@@ -104,8 +104,8 @@ int pool_object_parse(const char *file, const char *text, size_t len, struct poo
 /* Reads and parses a file. -ENOENT and such are in errors as well. */
 int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors);
 
-/* What only the machine can tell: certificates exist, parse, match their key; ports are distinct and
- * in range; the interface exists. 0 or -EINVAL. warnings (may be NULL): "expires in 3 days". */
+/* What only the machine can tell: certificates exist, parse, match their key; ports are distinct
+ * and in range; the interface exists. 0 or -EINVAL. warnings (may be NULL): "expires in 3 days". */
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings);
 
@@ -123,6 +123,6 @@ enum pool_change {
 };
 unsigned pool_object_diff(const struct pool_object *a, const struct pool_object *b);
 
-/* A hash of all that OpenVPN runs with: instances with another one are rolled. Certificates count by
- * their content. text: 16 hex digits and NUL. */
+/* A hash of all that OpenVPN runs with: instances with another one are rolled. Certificates count
+ * by their content. text: 16 hex digits and NUL. */
 void pool_object_instance_hash(const struct pool_object *p, char text[17]);

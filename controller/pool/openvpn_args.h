@@ -9,7 +9,7 @@
 
 #define OPENVPN_ARGS_MAX 192
 
-struct openvpn_paths { /* borrowed */
+struct openvpn_paths {       /* borrowed */
     const char *program;     /* "openvpn" or an absolute path: argv[0] */
     const char *management;  /* unix socket */
     const char *status_file; /* or NULL */

@@ -27,19 +27,19 @@ struct observed_index { /* as the driver sees it now */
     int64_t phase_since_ms;        /* monotonic or Unix, the same clock as now_ms */
     enum observed_process openvpn; /* Kubernetes: both are the Pod's containers */
     enum observed_process sidecar;
-    bool ready;           /* the sidecar says so */
-    bool drained;         /* the sidecar says no session is left */
-    bool serving;         /* listed and enabled in the balancer */
-    bool listed;          /* known to the balancer at all */
-    bool lost;            /* Kubernetes: its node does not answer; it keeps its index */
-    bool marked;          /* a person wants this one gone first */
-    bool current;         /* runs the desired template */
-    bool buried;          /* the API lists no device under its service instance */
-    uint32_t sessions;    /* 0 if unknown */
-    uint32_t failures;    /* ends nobody asked for, or not ready in time; reset by the driver after
-                             PLAN_HEALTHY_MS of readiness */
-    int64_t not_before_ms;/* of the next start; 0: any time */
-    bool leaving_for_good;/* DRAINING and later: do not restart what ends */
+    bool ready;            /* the sidecar says so */
+    bool drained;          /* the sidecar says no session is left */
+    bool serving;          /* listed and enabled in the balancer */
+    bool listed;           /* known to the balancer at all */
+    bool lost;             /* Kubernetes: its node does not answer; it keeps its index */
+    bool marked;           /* a person wants this one gone first */
+    bool current;          /* runs the desired template */
+    bool buried;           /* the API lists no device under its service instance */
+    uint32_t sessions;     /* 0 if unknown */
+    uint32_t failures;     /* ends nobody asked for, or not ready in time; reset by the driver after
+                              PLAN_HEALTHY_MS of readiness */
+    int64_t not_before_ms; /* of the next start; 0: any time */
+    bool leaving_for_good; /* DRAINING and later: do not restart what ends */
 };
 
 struct freed_index {
@@ -49,7 +49,7 @@ struct freed_index {
 
 struct plan_desired {
     uint32_t replicas;
-    uint32_t capacity; /* highest index that exists */
+    uint32_t capacity; /* highest index that may be used, at most PLAN_INDEX_MAX */
     uint32_t max_surge, max_unavailable;
     int64_t drain_timeout_ms;
     bool shutdown; /* everything is to end in order */
@@ -65,18 +65,18 @@ struct plan_observed {
 };
 
 enum plan_action_kind {
-    PLAN_RESERVE,         /* index: write down as STARTING with a new epoch, then start it */
-    PLAN_START_OPENVPN,   /* (again) within its epoch; failures has been counted by the driver */
+    PLAN_RESERVE,       /* index: write down as STARTING with a new epoch, then start it */
+    PLAN_START_OPENVPN, /* (again) within its epoch; failures has been counted by the driver */
     PLAN_START_SIDECAR,
-    PLAN_KILL_OPENVPN,    /* hung */
-    PLAN_KILL_SIDECAR,    /* hung */
-    PLAN_SERVE,           /* becomes READY: list it in the balancer and let devices in */
-    PLAN_UNSERVE,         /* not ready any more: no new devices, keep those it has */
-    PLAN_DRAIN,           /* becomes DRAINING */
-    PLAN_TERMINATE,       /* becomes TERMINATING: end OpenVPN, then the sidecar, unlist */
-    PLAN_BURY,            /* becomes BURYING */
-    PLAN_FREE,            /* becomes FREE */
-    PLAN_GIVE_UP,         /* failed too often: becomes TERMINATING, no new index for a while */
+    PLAN_KILL_OPENVPN, /* hung */
+    PLAN_KILL_SIDECAR, /* hung */
+    PLAN_SERVE,        /* becomes READY: list it in the balancer and let devices in */
+    PLAN_UNSERVE,      /* not ready any more: no new devices, keep those it has */
+    PLAN_DRAIN,        /* becomes DRAINING */
+    PLAN_TERMINATE,    /* becomes TERMINATING: end OpenVPN, then the sidecar, unlist */
+    PLAN_BURY,         /* becomes BURYING */
+    PLAN_FREE,         /* becomes FREE */
+    PLAN_GIVE_UP,      /* failed too often: becomes TERMINATING, no new index for a while */
 };
 
 struct plan_action {
@@ -85,20 +85,22 @@ struct plan_action {
     const char *reason; /* a literal for logs and Events: "scaled down", "crashed", ... */
 };
 
+#define PLAN_INDEX_MAX 65536 /* more than any pool's capacity that is asked for */
 #define PLAN_ACTIONS_MAX 4096
-#define PLAN_START_TIMEOUT_MS 60000  /* from start to ready, else a failure */
-#define PLAN_FAILURES_MAX 6          /* then the index is given up */
-#define PLAN_HEALTHY_MS 60000        /* ready that long: failures are forgotten */
-#define PLAN_GIVE_UP_PAUSE_MS 60000  /* pool-wide, after an index was given up */
+#define PLAN_REST_MS 60000          /* a freed index rests that long while there are others */
+#define PLAN_START_TIMEOUT_MS 60000 /* from start to ready, else a failure */
+#define PLAN_FAILURES_MAX 6         /* then the index is given up */
+#define PLAN_HEALTHY_MS 60000       /* ready that long: failures are forgotten */
+#define PLAN_GIVE_UP_PAUSE_MS 60000 /* pool-wide, after an index was given up */
 #define PLAN_TERMINATE_TIMEOUT_MS 15000
 
 struct plan_result {
     struct plan_action actions[PLAN_ACTIONS_MAX];
     size_t count;
-    int64_t next_ms; /* when time alone changes something; INT64_MAX: never */
-    uint32_t ready;  /* for status */
-    bool available;   /* ready >= replicas - max_unavailable */
-    bool progressing; /* something is on its way */
+    int64_t next_ms;      /* when time alone changes something; INT64_MAX: never */
+    uint32_t ready;       /* for status */
+    bool available;       /* ready >= replicas - max_unavailable */
+    bool progressing;     /* something is on its way */
     const char *degraded; /* reason, or NULL */
 };
 

@@ -1,0 +1,376 @@
+#include "controller/pool/object.h"
+
+#include "controller/pool/object_rules.h"
+#include "controller/pool/schema.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SECOND_MAX 86400
+#define AT(member) .offset = offsetof(struct pool_object, member)
+#define NUMBER(field, type, member, low, high)                                   \
+    {                                                                            \
+        .name = field, .kind = FIELD_##type, AT(member), .min = low, .max = high \
+    }
+#define OBJECT(field, table)                                 \
+    {                                                        \
+        .name = field, .kind = FIELD_OBJECT, .fields = table \
+    }
+#define FILE_PATH(field, member)                                             \
+    {                                                                        \
+        .name = field, .kind = FIELD_PATH, AT(member), .min = 1, .max = 4095 \
+    }
+
+static const char *const protocols[] = {"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", NULL};
+
+static const struct field network_fields[] = {
+    {.name = "baseSubnet", .kind = FIELD_SUBNET, AT(network.base)},
+    NUMBER("instancePrefixLength", U8, network.instance_prefix_len, SUBNET_INSTANCE_PREFIX_MIN,
+           SUBNET_INSTANCE_PREFIX_MAX),
+    {.name = "gateway", .kind = FIELD_ADDRESS, AT(network.gateway)},
+    {0},
+};
+
+static const struct field tls_fields[] = {
+    FILE_PATH("caFile", openvpn.tls.ca_file),
+    FILE_PATH("certFile", openvpn.tls.cert_file),
+    FILE_PATH("keyFile", openvpn.tls.key_file),
+    FILE_PATH("dhFile", openvpn.tls.dh_file),
+    {.name = "secretName", .kind = FIELD_STR, AT(openvpn.tls.secret_name), .min = 1, .max = 253},
+    {0},
+};
+
+static const struct field keepalive_fields[] = {
+    NUMBER("intervalSeconds", U32, openvpn.keepalive_interval_s, 1, 3600),
+    NUMBER("timeoutSeconds", U32, openvpn.keepalive_timeout_s, 2, 7200),
+    {0},
+};
+
+static const struct field openvpn_fields[] = {
+    {.name = "protocol", .kind = FIELD_ENUM, AT(openvpn.protocol), .names = protocols},
+    OBJECT("tls", tls_fields),
+    {.name = "dataCiphers", .kind = FIELD_WORDS, AT(openvpn.data_ciphers)},
+    {.name = "opensslProviders", .kind = FIELD_WORDS, AT(openvpn.openssl_providers)},
+    OBJECT("keepalive", keepalive_fields),
+    NUMBER("handWindowSeconds", U32, openvpn.hand_window_s, 20, 600),
+    NUMBER("statusIntervalSeconds", U32, openvpn.status_interval_s, 1, 3600),
+    NUMBER("bytecountSeconds", U32, openvpn.bytecount_s, 0, 3600),
+    NUMBER("explicitExitNotify", U32, openvpn.explicit_exit_notify, 0, 2),
+    {0},
+};
+
+static const struct field auth_fields[] = {
+    NUMBER("cacheSeconds", U32, auth.cache_s, 0, SECOND_MAX),
+    NUMBER("graceSeconds", U32, auth.grace_s, 0, 7 * SECOND_MAX),
+    NUMBER("maxInFlight", U32, auth.max_in_flight, 1, 1024),
+    {0},
+};
+
+static const struct field drain_fields[] = {
+    NUMBER("ratePerMinute", U32, drain.rate_per_minute, 1, 1000000),
+    NUMBER("timeoutSeconds", U32, drain.timeout_s, 1, SECOND_MAX),
+    {0},
+};
+
+static const struct field throttle_fields[] = {
+    {.name = "down", .kind = FIELD_RATE, AT(throttle.down)},
+    {.name = "up", .kind = FIELD_RATE, AT(throttle.up)},
+    {0},
+};
+
+static const struct field rollout_fields[] = {
+    NUMBER("maxSurge", U32, rollout.max_surge, 0, POOL_REPLICAS_MAX),
+    NUMBER("maxUnavailable", U32, rollout.max_unavailable, 0, POOL_REPLICAS_MAX),
+    {0},
+};
+
+static const struct field haproxy_fields[] = {
+    NUMBER("port", U16, haproxy.port, 1, 65535),
+    NUMBER("maxConnections", U32, haproxy.max_connections, 1, 1000000),
+    NUMBER("idleTimeoutSeconds", U32, haproxy.idle_timeout_s, 1, SECOND_MAX),
+    NUMBER("threads", U32, haproxy.threads, 1, 64),
+    {.name = "proxyProtocol", .kind = FIELD_BOOL, AT(haproxy.proxy_protocol)},
+    {.name = "cpuMap", .kind = FIELD_STR, AT(haproxy.cpu_map), .min = 1, .max = 64},
+    {0},
+};
+
+static const struct field connect_proxy_fields[] = {
+    {.name = "listen", .kind = FIELD_HOST, AT(connect_proxy.listen)},
+    NUMBER("port", U16, connect_proxy.port, 1, 65535),
+    NUMBER("metricsPort", U16, connect_proxy.metrics_port, 1, 65535),
+    NUMBER("forwardPort", U16, connect_proxy.forward_port, 1, 65535),
+    NUMBER("workers", U32, connect_proxy.workers, 0, 64),
+    {0},
+};
+
+static const struct field state_fields[] = {
+    NUMBER("port", U16, state_port, 1, 65535),
+    {0},
+};
+
+static const struct field local_fields[] = {
+    NUMBER("basePort", U16, local.base_port, 1, 65534),
+    NUMBER("sidecarBasePort", U16, local.sidecar_base_port, 1, 65534),
+    {.name = "registerInterface",
+     .kind = FIELD_STR,
+     AT(local.register_interface),
+     .min = 1,
+     .max = 15},
+    NUMBER("httpPort", U16, local.http_port, 0, 65535),
+    {0},
+};
+
+static const struct field spec_fields[] = {
+    NUMBER("replicas", U32, replicas, 0, POOL_REPLICAS_MAX),
+    OBJECT("network", network_fields),
+    OBJECT("openvpn", openvpn_fields),
+    OBJECT("auth", auth_fields),
+    OBJECT("drain", drain_fields),
+    OBJECT("throttle", throttle_fields),
+    OBJECT("rollout", rollout_fields),
+    OBJECT("haproxy", haproxy_fields),
+    OBJECT("connectProxy", connect_proxy_fields),
+    OBJECT("state", state_fields),
+    OBJECT("local", local_fields),
+    {0},
+};
+
+/* Kubernetes' own fields are there in what `kubectl get -o yaml` prints. */
+static const struct field metadata_fields[] = {
+    {.name = "name", .kind = FIELD_STR, AT(name), .min = 1, .max = POOL_NAME_MAX, .required = true},
+    {.name = "namespace", .kind = FIELD_IGNORED},
+    {.name = "labels", .kind = FIELD_IGNORED},
+    {.name = "annotations", .kind = FIELD_IGNORED},
+    {.name = "uid", .kind = FIELD_IGNORED},
+    {.name = "resourceVersion", .kind = FIELD_IGNORED},
+    {.name = "generation", .kind = FIELD_IGNORED},
+    {.name = "creationTimestamp", .kind = FIELD_IGNORED},
+    {.name = "deletionTimestamp", .kind = FIELD_IGNORED},
+    {.name = "deletionGracePeriodSeconds", .kind = FIELD_IGNORED},
+    {.name = "finalizers", .kind = FIELD_IGNORED},
+    {.name = "ownerReferences", .kind = FIELD_IGNORED},
+    {.name = "managedFields", .kind = FIELD_IGNORED},
+    {0},
+};
+
+static const struct field root_fields[] = {
+    {.name = "apiVersion",
+     .kind = FIELD_LITERAL,
+     .want = "vpn.openbalena.io/v1alpha1",
+     .required = true},
+    {.name = "kind", .kind = FIELD_LITERAL, .want = "VPNPool", .required = true},
+    {.name = "metadata", .kind = FIELD_OBJECT, .fields = metadata_fields, .required = true},
+    {.name = "spec", .kind = FIELD_OBJECT, .fields = spec_fields, .required = true},
+    {.name = "status", .kind = FIELD_IGNORED},
+    {0},
+};
+
+void pool_object_init(struct pool_object *p)
+{
+    *p = (struct pool_object){
+        .name = xstrdup("fleet"),
+        .replicas = 1,
+        .network = {.base = {.network = 0x64400000, .prefix_len = 10}, .instance_prefix_len = 20},
+        .openvpn =
+            {
+                .protocol = POOL_TCP,
+                .data_ciphers = xstrdup("AES-128-GCM:AES-192-GCM:AES-256-GCM:"
+                                        "AES-128-CBC:AES-192-CBC:AES-256-CBC"),
+                .keepalive_interval_s = 10,
+                .keepalive_timeout_s = 60,
+                .hand_window_s = 60,
+                .status_interval_s = 10,
+                .bytecount_s = 60,
+            },
+        .auth = {.cache_s = 60, .grace_s = 3600, .max_in_flight = 32},
+        .drain = {.rate_per_minute = 500, .timeout_s = 120},
+        .rollout = {.max_surge = 1},
+        .haproxy = {.port = 443, .max_connections = 10000, .threads = 2},
+        .connect_proxy = {.listen = xstrdup("0.0.0.0"),
+                          .port = 3128,
+                          .metrics_port = 8091,
+                          .forward_port = 3128},
+        .state_port = 8090,
+        .local = {.base_port = 10000, .sidecar_base_port = 21000},
+    };
+}
+
+/* Every text that an object owns. */
+#define EACH_TEXT(DO)             \
+    DO(name)                      \
+    DO(openvpn.tls.ca_file)       \
+    DO(openvpn.tls.cert_file)     \
+    DO(openvpn.tls.key_file)      \
+    DO(openvpn.tls.dh_file)       \
+    DO(openvpn.tls.secret_name)   \
+    DO(openvpn.data_ciphers)      \
+    DO(openvpn.openssl_providers) \
+    DO(haproxy.cpu_map)           \
+    DO(connect_proxy.listen)      \
+    DO(local.register_interface)
+
+void pool_object_clear(struct pool_object *p)
+{
+#define FREE_TEXT(member) free(p->member);
+    EACH_TEXT(FREE_TEXT)
+#undef FREE_TEXT
+    *p = (struct pool_object){0};
+}
+
+void pool_errors_init(struct pool_errors *e)
+{
+    buf_init(&e->text, (size_t)1 << 18);
+    e->count = 0;
+}
+
+void pool_errors_clear(struct pool_errors *e)
+{
+    buf_clear(&e->text);
+    e->count = 0;
+}
+
+int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
+                      struct pool_errors *errors)
+{
+    struct schema_reader r = {.file = file, .errors = errors};
+    struct yaml_node *root = NULL;
+    struct yaml_fault fault = {0};
+    struct pool_object p;
+
+    if (yaml_tree_parse(text, len, &root, &fault) < 0) {
+        schema_error(&r, fault.line, fault.column, "", "%s", fault.text);
+        return -EINVAL;
+    }
+    if (root == NULL) {
+        schema_error(&r, 1, 1, "", "the file holds no object");
+        return -EINVAL;
+    }
+    pool_object_init(&p);
+    size_t before = errors->count;
+    schema_read(&r, root, "", root_fields, &p);
+    object_rules_check(&r, root, &p);
+    yaml_tree_free(root);
+    if (errors->count > before) {
+        pool_object_clear(&p);
+        return -EINVAL;
+    }
+    if (p.haproxy.idle_timeout_s == 0) {
+        p.haproxy.idle_timeout_s = p.openvpn.keepalive_timeout_s;
+    }
+    *ret = p;
+    return 0;
+}
+
+/* 0 or a negative errno. Caller frees. */
+static int read_file(const char *file, char **ret, size_t *len)
+{
+    struct stat st;
+    AUTO(fd) int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    }
+    AUTO(buf) struct buf text;
+    buf_init(&text, POOL_FILE_MAX);
+    for (;;) {
+        if (buf_reserve(&text, 65536) < 0 && buf_reserve(&text, 1) < 0) {
+            return -EFBIG;
+        }
+        ssize_t n = read(fd, buf_end(&text), text.cap - text.len - 1);
+        if (n < 0) {
+            return -errno;
+        }
+        if (n == 0) {
+            break;
+        }
+        buf_grew(&text, (size_t)n);
+    }
+    *len = text.len;
+    *ret = buf_take(&text);
+    return 0;
+}
+
+int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors)
+{
+    AUTO(str) char *text = NULL;
+    size_t len = 0;
+    int r = read_file(file, &text, &len);
+
+    if (r < 0) {
+        errors->count++;
+        buf_printf(&errors->text, "%s: can not be read: %s\n", file, strerror(-r));
+        return -EINVAL;
+    }
+    return pool_object_parse(file, text, len, ret, errors);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool same_openvpn(const struct pool_object *a, const struct pool_object *b)
+{
+    char hash_a[17], hash_b[17];
+
+    pool_object_instance_hash(a, hash_a);
+    pool_object_instance_hash(b, hash_b);
+    return strcmp(hash_a, hash_b) == 0;
+}
+
+static bool same_fixed(const struct pool_object *a, const struct pool_object *b)
+{
+    return same(a->name, b->name) && a->network.base.network == b->network.base.network &&
+           a->network.base.prefix_len == b->network.base.prefix_len &&
+           a->network.instance_prefix_len == b->network.instance_prefix_len &&
+           a->local.base_port == b->local.base_port &&
+           a->local.sidecar_base_port == b->local.sidecar_base_port &&
+           a->local.http_port == b->local.http_port &&
+           same(a->local.register_interface, b->local.register_interface);
+}
+
+static bool same_live(const struct pool_object *a, const struct pool_object *b)
+{
+    return memcmp(&a->auth, &b->auth, sizeof(a->auth)) == 0 &&
+           memcmp(&a->drain, &b->drain, sizeof(a->drain)) == 0 &&
+           memcmp(&a->throttle, &b->throttle, sizeof(a->throttle)) == 0 &&
+           memcmp(&a->rollout, &b->rollout, sizeof(a->rollout)) == 0;
+}
+
+static bool same_haproxy(const struct pool_object *a, const struct pool_object *b)
+{
+    return a->haproxy.port == b->haproxy.port &&
+           a->haproxy.max_connections == b->haproxy.max_connections &&
+           a->haproxy.idle_timeout_s == b->haproxy.idle_timeout_s &&
+           a->haproxy.threads == b->haproxy.threads &&
+           a->haproxy.proxy_protocol == b->haproxy.proxy_protocol &&
+           same(a->haproxy.cpu_map, b->haproxy.cpu_map);
+}
+
+static bool same_services(const struct pool_object *a, const struct pool_object *b)
+{
+    return a->state_port == b->state_port &&
+           same(a->connect_proxy.listen, b->connect_proxy.listen) &&
+           a->connect_proxy.port == b->connect_proxy.port &&
+           a->connect_proxy.metrics_port == b->connect_proxy.metrics_port &&
+           a->connect_proxy.forward_port == b->connect_proxy.forward_port &&
+           a->connect_proxy.workers == b->connect_proxy.workers;
+}
+
+unsigned pool_object_diff(const struct pool_object *a, const struct pool_object *b)
+{
+    unsigned changed = 0;
+
+    changed |= a->replicas != b->replicas ? POOL_CHANGED_REPLICAS : 0;
+    changed |= !same_live(a, b) ? POOL_CHANGED_LIVE : 0;
+    changed |= !same_openvpn(a, b) ? POOL_CHANGED_INSTANCE : 0;
+    changed |= !same_haproxy(a, b) ? POOL_CHANGED_HAPROXY : 0;
+    changed |= !same_services(a, b) ? POOL_CHANGED_SERVICES : 0;
+    changed |= !same_fixed(a, b) ? POOL_CHANGED_FIXED : 0;
+    return changed;
+}

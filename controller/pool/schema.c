@@ -1,0 +1,362 @@
+#include "controller/pool/schema.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WORD_MAX 64
+#define PATH_TEXT_MAX 192
+
+void schema_error(struct schema_reader *r, int line, int column, const char *path, const char *fmt,
+                  ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list args;
+
+    if (++r->errors->count > POOL_ERRORS_MAX) {
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    buf_printf(&r->errors->text, "%s:%d:%d: %s%s%s\n", r->file, line, column, path,
+               path[0] != '\0' ? ": " : "", text);
+}
+
+static void value_error(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                        const char *wanted)
+{
+    static const char *const kinds[] = {
+        [YAML_SCALAR] = "", [YAML_MAP] = "a map", [YAML_LIST] = "a list"};
+
+    if (node->kind != YAML_SCALAR) {
+        schema_error(r, node->line, node->column, path, "is %s, not %s", kinds[node->kind], wanted);
+    } else if (yaml_tree_is_null(node)) {
+        schema_error(r, node->line, node->column, path, "is empty, not %s", wanted);
+    } else {
+        schema_error(r, node->line, node->column, path, "'%.64s' is not %s", node->text, wanted);
+    }
+}
+
+/* Edits (insert, drop, change) between two names, for "did you mean". */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[WORD_MAX + 1];
+    size_t len = strnlen(b, WORD_MAX);
+
+    for (size_t j = 0; j <= len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 0; a[i] != '\0' && i < WORD_MAX; i++) {
+        size_t corner = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < len; j++) {
+            size_t change = corner + (a[i] != b[j]);
+            corner = row[j + 1];
+            size_t least = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
+            row[j + 1] = change < least ? change : least;
+        }
+    }
+    return row[len];
+}
+
+static const char *nearest(const char *name, const struct field *fields)
+{
+    const char *best = NULL;
+    size_t least = strlen(name) / 3 + 2; /* further off than that is no misspelling */
+
+    for (const struct field *f = fields; f->name != NULL; f++) {
+        size_t d = distance(name, f->name);
+        if (d < least) {
+            least = d;
+            best = f->name;
+        }
+    }
+    return best;
+}
+
+static const struct field *find(const struct field *fields, const char *name)
+{
+    for (const struct field *f = fields; f->name != NULL; f++) {
+        if (strcmp(f->name, name) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static bool parse_number(const struct yaml_node *node, int64_t *ret)
+{
+    char *end = NULL;
+
+    if (node->kind != YAML_SCALAR || node->quoted || node->len == 0 || node->len > 18 ||
+        strspn(node->text, "-0123456789") != node->len) {
+        return false;
+    }
+    *ret = strtoll(node->text, &end, 10);
+    return *end == '\0';
+}
+
+static void read_number(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                        const struct field *f, void *at)
+{
+    int64_t value = 0;
+
+    if (!parse_number(node, &value)) {
+        value_error(r, node, path, "a whole number");
+        return;
+    }
+    if (value < f->min || value > f->max) {
+        schema_error(r, node->line, node->column, path, "%lld is not in %lld to %lld",
+                     (long long)value, (long long)f->min, (long long)f->max);
+        return;
+    }
+    if (f->kind == FIELD_U8) {
+        *(uint8_t *)at = (uint8_t)value;
+    } else if (f->kind == FIELD_U16) {
+        *(uint16_t *)at = (uint16_t)value;
+    } else {
+        *(uint32_t *)at = (uint32_t)value;
+    }
+}
+
+static void read_bool(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                      bool *at)
+{
+    bool is_true = node->kind == YAML_SCALAR && !node->quoted && strcmp(node->text, "true") == 0;
+    bool is_false = node->kind == YAML_SCALAR && !node->quoted && strcmp(node->text, "false") == 0;
+
+    if (!is_true && !is_false) {
+        value_error(r, node, path, "true or false");
+        return;
+    }
+    *at = is_true;
+}
+
+static bool printable(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void replace(char **at, char *text)
+{
+    free(*at);
+    *at = text;
+}
+
+static void read_str(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                     const struct field *f, char **at)
+{
+    if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
+        value_error(r, node, path, "a text");
+        return;
+    }
+    if ((int64_t)node->len < f->min || (int64_t)node->len > f->max) {
+        schema_error(r, node->line, node->column, path, "has %zu characters, not %lld to %lld",
+                     node->len, (long long)f->min, (long long)f->max);
+        return;
+    }
+    if (!printable(node->text)) {
+        schema_error(r, node->line, node->column, path, "has control characters");
+        return;
+    }
+    const char *slash = strrchr(r->file, '/');
+    if (f->kind == FIELD_PATH && node->text[0] != '/' && slash != NULL) {
+        replace(at, xasprintf("%.*s/%s", (int)(slash - r->file), r->file, node->text));
+    } else {
+        replace(at, xstrdup(node->text));
+    }
+}
+
+bool rate_parse(const char *text, uint64_t *ret)
+{
+    static const struct {
+        const char *unit;
+        uint64_t factor;
+    } units[] = {{"kbit", 1000}, {"mbit", 1000000}, {"gbit", 1000000000}};
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 9) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(text + digits, units[i].unit) == 0) {
+            *ret = strtoull(text, NULL, 10) * units[i].factor;
+            return *ret > 0;
+        }
+    }
+    return false;
+}
+
+static void read_address(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                         const struct field *f, void *at)
+{
+    struct err err = {0};
+    int result = 0;
+
+    if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
+        value_error(r, node, path,
+                    f->kind == FIELD_SUBNET ? "a subnet such as 100.64.0.0/10" : "an IPv4 address");
+        return;
+    }
+    if (f->kind == FIELD_SUBNET) {
+        result = subnet_parse(node->text, at, &err);
+    } else {
+        result = address_parse(node->text, at, &err);
+    }
+    if (result < 0) {
+        schema_error(r, node->line, node->column, path, "%s", err.text);
+    }
+}
+
+static void read_host(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                      char **at)
+{
+    unsigned char address[16];
+
+    if (node->kind != YAML_SCALAR || (inet_pton(AF_INET, node->text, address) != 1 &&
+                                      inet_pton(AF_INET6, node->text, address) != 1)) {
+        value_error(r, node, path, "an IPv4 or IPv6 address");
+        return;
+    }
+    replace(at, xstrdup(node->text));
+}
+
+static void read_enum(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                      const struct field *f, int *at)
+{
+    char wanted[128] = "one of ";
+
+    for (int i = 0; f->names[i] != NULL; i++) {
+        if (node->kind == YAML_SCALAR && strcmp(node->text, f->names[i]) == 0) {
+            *at = i;
+            return;
+        }
+        size_t len = strlen(wanted);
+        snprintf(wanted + len, sizeof(wanted) - len, "%s%s", i > 0 ? ", " : "", f->names[i]);
+    }
+    value_error(r, node, path, wanted);
+}
+
+/* Letters, digits, - and _: what OpenVPN's lists are made of, and nothing that could be more. */
+static bool is_word(const struct yaml_node *node)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    return node->kind == YAML_SCALAR && node->len > 0 && node->len <= WORD_MAX &&
+           strspn(node->text, allowed) == node->len;
+}
+
+static void read_words(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                       char **at)
+{
+    AUTO(buf) struct buf joined;
+
+    buf_init(&joined, 1024);
+    if (node->kind != YAML_LIST || node->first == NULL) {
+        value_error(r, node, path, "a list of names");
+        return;
+    }
+    for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+        if (!is_word(item)) {
+            value_error(r, item, path, "a name");
+            return;
+        }
+        if (buf_printf(&joined, "%s%s", joined.len > 0 ? ":" : "", item->text) < 0) {
+            schema_error(r, item->line, item->column, path, "the list is too long");
+            return;
+        }
+    }
+    replace(at, buf_take(&joined));
+}
+
+static void read_field(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                       const struct field *f, char *target)
+{
+    void *at = target + f->offset;
+
+    switch (f->kind) {
+    case FIELD_OBJECT:
+        schema_read(r, node, path, f->fields, target);
+        break;
+    case FIELD_IGNORED:
+        break;
+    case FIELD_STR:
+    case FIELD_PATH:
+        read_str(r, node, path, f, at);
+        break;
+    case FIELD_LITERAL:
+        if (node->kind != YAML_SCALAR || strcmp(node->text, f->want) != 0) {
+            value_error(r, node, path, f->want);
+        }
+        break;
+    case FIELD_U8:
+    case FIELD_U16:
+    case FIELD_U32:
+        read_number(r, node, path, f, at);
+        break;
+    case FIELD_BOOL:
+        read_bool(r, node, path, at);
+        break;
+    case FIELD_RATE:
+        if (node->kind != YAML_SCALAR || !rate_parse(node->text, at)) {
+            value_error(r, node, path, "a rate such as 500kbit, 10mbit or 1gbit");
+        }
+        break;
+    case FIELD_SUBNET:
+    case FIELD_ADDRESS:
+        read_address(r, node, path, f, at);
+        break;
+    case FIELD_HOST:
+        read_host(r, node, path, at);
+        break;
+    case FIELD_ENUM:
+        read_enum(r, node, path, f, at);
+        break;
+    case FIELD_WORDS:
+        read_words(r, node, path, at);
+        break;
+    }
+}
+
+static void unknown_key(struct schema_reader *r, const struct yaml_node *node, const char *path,
+                        const struct field *fields)
+{
+    const char *meant = nearest(node->key, fields);
+
+    schema_error(r, node->key_line, node->key_column, path, "unknown field '%.64s'%s%s%s",
+                 node->key, meant != NULL ? ", did you mean '" : "", meant != NULL ? meant : "",
+                 meant != NULL ? "'?" : "");
+}
+
+void schema_read(struct schema_reader *r, const struct yaml_node *map, const char *path,
+                 const struct field *fields, void *target)
+{
+    if (map->kind != YAML_MAP) {
+        value_error(r, map, path, "a map of fields");
+        return;
+    }
+    for (const struct yaml_node *node = map->first; node != NULL; node = node->next) {
+        char inner[PATH_TEXT_MAX];
+        const struct field *f = find(fields, node->key);
+        if (f == NULL) {
+            unknown_key(r, node, path, fields);
+            continue;
+        }
+        snprintf(inner, sizeof(inner), "%s%s%s", path, path[0] != '\0' ? "." : "", node->key);
+        read_field(r, node, inner, f, target);
+    }
+    for (const struct field *f = fields; f->name != NULL; f++) {
+        if (f->required && yaml_tree_get(map, f->name) == NULL) {
+            schema_error(r, map->line, map->column, path, "field '%s' is missing", f->name);
+        }
+    }
+}
