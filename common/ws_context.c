@@ -43,9 +43,10 @@ static const char *text_of(const char *line)
     return end != NULL && strlen(end) > 5 ? end + 5 : line;
 }
 
+/* Its warnings tell of peers that misbehave: whoever owns the connection is told as well. */
 static void on_log(int level, const char *line)
 {
-    enum log_level to = (level & (LLL_ERR | LLL_WARN)) != 0 && !is_quiet ? LOG_WARN : LOG_DEBUG;
+    enum log_level to = level == LLL_ERR && !is_quiet ? LOG_WARN : LOG_DEBUG;
 
     if (to < log_get_level()) {
         return;
@@ -150,6 +151,11 @@ void ws_context_put(struct ws_context *context)
         context->rounds_left = 3;
         loop_post(context->loop, destroy, context);
     }
+}
+
+struct lws_context *ws_context_lws(struct ws_context *context)
+{
+    return context->lws;
 }
 
 int ws_context_vhost(struct ws_context *context, const char *protocol,

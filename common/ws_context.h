@@ -14,6 +14,8 @@ int ws_context_get(struct loop *loop, struct ws_context **ret, struct err *err);
  * lws_get_opaque_user_data() may still come. May be called from within libwebsockets' callbacks. */
 void ws_context_put(struct ws_context *context);
 
+struct lws_context *ws_context_lws(struct ws_context *context);
+
 /* The vhost for one subprotocol and callback; lives as long as the context. */
 int ws_context_vhost(struct ws_context *context, const char *protocol,
                      lws_callback_function *callback, struct lws_vhost **ret, struct err *err);
