@@ -1,6 +1,6 @@
 /* A sidecar's proxy without a VPN: proxy.h with a router that knows devices from a file, each line
  * "uuid address port" (a device answers on that port whatever port was asked for; port 0: on the
- * one asked for). The file is read for each request. For tests/proxy and tests/bench.
+ * one asked for). The file may grow. For tests/proxy and tests/bench.
  *     test_sidecar_proxy LISTEN TABLE WORKERS      prints "port N", ends at the end of its input */
 #include "common/log.h"
 #include "sidecar-proxy/proxy/proxy.h"
@@ -8,42 +8,67 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define DEVICES_MAX 65536
+
+struct device {
+    char uuid[UUID_TEXT_MAX + 1];
+    char address[46];
+    unsigned port;
+};
 
 struct program {
     struct loop *loop;
-    const char *table;
+    const char *path;
+    struct stat seen; /* the file as it was read */
+    struct device *devices;
+    size_t count;
 };
 
-static bool look_up(const char *table, const struct route_request *request, struct route *ret)
+static void read_table(struct program *p)
 {
-    char uuid[UUID_TEXT_MAX + 1];
-    char address[46];
-    unsigned port = 0;
-    bool found = false;
-    FILE *file = fopen(table, "re");
+    FILE *file = fopen(p->path, "re");
+    struct device d;
 
-    while (file != NULL && !found && fscanf(file, "%62s %45s %u", uuid, address, &port) == 3) {
-        found = strcmp(uuid, request->uuid) == 0;
+    p->count = 0;
+    while (file != NULL && p->count < DEVICES_MAX &&
+           fscanf(file, "%62s %45s %u", d.uuid, d.address, &d.port) == 3) {
+        p->devices[p->count++] = d;
     }
     if (file != NULL) {
         fclose(file);
     }
-    if (found) {
-        *ret = (struct route){
-            .kind = ROUTE_DEVICE,
-            .port = port != 0 ? (uint16_t)port : request->port,
-        };
-        memcpy(ret->address, address, sizeof(address));
+}
+
+static bool look_up(struct program *p, const struct route_request *request, struct route *ret)
+{
+    struct stat now;
+
+    if (stat(p->path, &now) == 0 &&
+        (now.st_size != p->seen.st_size || now.st_mtim.tv_nsec != p->seen.st_mtim.tv_nsec)) {
+        p->seen = now;
+        read_table(p);
     }
-    return found;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct device *d = &p->devices[i];
+        if (strcmp(d->uuid, request->uuid) == 0) {
+            *ret = (struct route){
+                .kind = ROUTE_DEVICE,
+                .port = d->port != 0 ? (uint16_t)d->port : request->port,
+            };
+            memcpy(ret->address, d->address, sizeof(ret->address));
+            return true;
+        }
+    }
+    return false;
 }
 
 static void find(void *arg, struct route_query *query, const struct route_request *request)
 {
-    const struct program *p = arg;
     struct route route = {.kind = ROUTE_OFFLINE, .why = "not in the table"};
 
-    look_up(p->table, request, &route);
+    look_up(arg, request, &route);
     proxy_route_answer(query, &route);
 }
 
@@ -96,7 +121,7 @@ static int open_proxy(struct program *p, char **argv, struct balena_api **api, s
 
 int main(int argc, char **argv)
 {
-    struct program p = {.table = argc > 3 ? argv[2] : NULL};
+    struct program p = {.path = argc > 3 ? argv[2] : NULL};
     struct balena_api *api = NULL;
     struct proxy *proxy = NULL;
     struct loop_io *input = NULL;
@@ -107,6 +132,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: VPN_SERVICE_API_KEY=... %s LISTEN TABLE WORKERS\n", argv[0]);
         return 2;
     }
+    p.devices = xcalloc(DEVICES_MAX, sizeof(struct device));
     log_level_parse(getenv("LOG_LEVEL") != NULL ? getenv("LOG_LEVEL") : "info", &level);
     log_init("test-sidecar-proxy", LOG_HUMAN, level);
     int r = loop_new(&p.loop, &err);
@@ -128,5 +154,6 @@ int main(int argc, char **argv)
     balena_api_close(api);
     loop_io_close(input);
     loop_free(p.loop);
+    free(p.devices);
     return 0;
 }
