@@ -120,11 +120,11 @@ static void on_device(void *arg, struct http_exchange *x, const struct http_serv
     const struct session *s = session_of(arg, request->tail);
     AUTO(buf) struct buf out;
 
+    buf_init(&out, 512);
     if (s == NULL) {
         http_reply(x, 404, JSON_TYPE, "{\"error\":\"offline\"}\n", 20, NULL);
         return;
     }
-    buf_init(&out, 512);
     buf_printf(&out, "{\"uuid\":\"%s\",\"address\":\"%s\",\"session\":\"%s\",\"since\":%lld}\n",
                s->uuid, address_format(s->address).text, session_id_format(s->id).text,
                (long long)s->since_ms);
@@ -137,11 +137,11 @@ static void on_address(void *arg, struct http_exchange *x,
     const struct session *s = session_of(arg, request->tail);
     AUTO(buf) struct buf out;
 
+    buf_init(&out, 64);
     if (s == NULL) {
         reply_text(x, 404, "offline\n");
         return;
     }
-    buf_init(&out, 64);
     buf_printf(&out, "%s\n", address_format(s->address).text);
     reply_text(x, 200, buf_str(&out));
 }
