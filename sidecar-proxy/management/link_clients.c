@@ -171,6 +171,7 @@ static void adopt(struct link_machine *m, struct link_client *row)
     m->callbacks->on_resync_row(m->arg, row);
 }
 
+/* One that is up and has lost its address ends like those without a row. */
 void link_clients_row(struct link_machine *m, struct link_client *row)
 {
     struct client *known = clients_find(&m->clients, row->cid);
@@ -180,7 +181,7 @@ void link_clients_row(struct link_machine *m, struct link_client *row)
         adopt(m, row);
         return;
     }
-    if (known != NULL) {
+    if (known != NULL && !client_is_up(known)) {
         known->seen = m->resync;
     }
     if (verdict == CLIENT_KILL) {

@@ -558,6 +558,9 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t link_machine_deadline(const struct link_machine *m)
 {
+    if (stopped(m)) {
+        return INT64_MAX; /* whatever is still owed */
+    }
     if (is_connected(m) && m->why[0] != '\0') {
         return m->now.monotonic_ms; /* doomed by an answer: to be ended at once */
     }

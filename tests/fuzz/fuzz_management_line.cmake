@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_management_line fuzz_management_line.c LIBS management vpn_common)
