@@ -153,7 +153,7 @@ static void on_closed(void *user)
     struct connection *c = user;
     struct feed_server *s = c->server;
 
-    if (c->feed.instance != NULL) {
+    if (c->feed.instance != NULL && !s->service->ending) {
         log_warn("feed broke: its sessions stay for a while", "instance", c->name, "sessions",
                  NUM(c->feed.instance->sessions.count), NULL);
     }

@@ -31,33 +31,33 @@ void html_printf(struct buf *b, const char *fmt, ...)
     html_text(b, text);
 }
 
-static void duration(char *out, size_t size, int64_t ms)
+void html_duration(struct buf *b, int64_t ms)
 {
     int64_t s = ms > 0 ? ms / 1000 : 0;
 
     if (s < 60) {
-        snprintf(out, size, "%" PRId64 " s", s);
+        buf_printf(b, "%" PRId64 " s", s);
     } else if (s < 60 * 60) {
-        snprintf(out, size, "%" PRId64 " min", s / 60);
+        buf_printf(b, "%" PRId64 " min", s / 60);
     } else if (s < 48 * 60 * 60) {
-        snprintf(out, size, "%" PRId64 " h", s / 3600);
+        buf_printf(b, "%" PRId64 " h", s / 3600);
     } else {
-        snprintf(out, size, "%" PRId64 " d", s / 86400);
+        buf_printf(b, "%" PRId64 " d", s / 86400);
     }
 }
 
 void html_ago(struct buf *b, int64_t at_ms, int64_t now_ms)
 {
-    char ago[32];
     char stamp[64] = "";
     time_t seconds = (time_t)(at_ms / 1000);
     struct tm tm;
 
-    duration(ago, sizeof(ago), now_ms - at_ms);
     if (gmtime_r(&seconds, &tm) != NULL) {
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
     }
-    buf_printf(b, "<time datetime=\"%s\" title=\"%s\">%s</time>", stamp, stamp, ago);
+    buf_printf(b, "<time datetime=\"%s\" title=\"%s\">", stamp, stamp);
+    html_duration(b, now_ms - at_ms);
+    buf_append_str(b, "</time>");
 }
 
 void html_number(struct buf *b, uint64_t n)

@@ -10,7 +10,7 @@
 
 #define PAGE_MAX (8 * 1024 * 1024) /* bytes; 2,048 instances take about 2 MiB */
 #define MATCHES_MAX 20
-#define EVENTS_SHOWN 24
+#define EVENTS_SHOWN 20
 #define SEARCH_MAX 255
 #define CHART_WIDTH 600
 #define CHART_HEIGHT 90
@@ -96,9 +96,9 @@ static void chart(struct buf *b, const struct recent *r)
         most = r->samples[n] > most ? r->samples[n] : most;
     }
     buf_printf(b,
-               "<section class=\"card\"><h2>Devices online, last half hour</h2>"
+               "<section class=\"card chart\"><h2>Devices online</h2>"
                "<svg id=\"chart\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
-               "aria-label=\"Devices online over the last half hour\">",
+               "aria-label=\"Devices online over time\">",
                CHART_WIDTH, CHART_HEIGHT);
     buf_printf(b, "<polygon points=\"0,%d ", CHART_HEIGHT);
     if (count > 1) {
@@ -108,7 +108,11 @@ static void chart(struct buf *b, const struct recent *r)
     if (count > 1) {
         chart_points(b, r, count, most);
     }
-    buf_append_str(b, "\"/></svg></section>\n");
+    buf_append_str(b, "\"/></svg><p><span>at most <b id=\"most\">");
+    html_number(b, most);
+    buf_append_str(b, "</b></span><span>over the last <b id=\"span\">");
+    html_duration(b, count > 0 ? (int64_t)(count - 1) * RECENT_SAMPLE_MS : 0);
+    buf_append_str(b, "</b></span></p></section>\n");
 }
 
 static const char *feed_badge(const struct table_instance *i)
@@ -124,7 +128,9 @@ static void instance_row(struct buf *b, const struct table_instance *i, int64_t 
 {
     uint32_t most = capacity(i);
 
-    buf_printf(b, "<tr><th scope=\"row\">%" PRIu32 "</th><td>", i->index);
+    buf_append_str(b, "<tr><th scope=\"row\" title=\"");
+    html_text(b, i->epoch);
+    buf_printf(b, "\">%" PRIu32 "</th><td>", i->index);
     html_text(b, i->pool);
     buf_append_str(b, "</td><td><code>");
     html_text(b, i->subnet);
@@ -183,12 +189,12 @@ static void event_item(struct buf *b, const struct recent_event *e, int64_t now_
     buf_printf(b, "<li class=\"%s\"><span class=\"what\">", classes[e->kind]);
     if (e->kind == RECENT_INSTANCE) {
         html_printf(b, "instance %" PRIu32 " %s", e->index, e->what);
+        buf_append_str(b, "</span><span class=\"where\">");
     } else {
-        buf_printf(b, "<a href=\"?uuid=%s\"><code>%.7s</code></a> ", e->uuid, e->uuid);
-        html_printf(b,
-                    e->kind == RECENT_ONLINE ? "online at %" PRIu32 " as %s"
-                                             : "offline, was at %" PRIu32 " as %s",
-                    e->index, address_format(e->address).text);
+        buf_printf(b, "<a href=\"?uuid=%s\"><code>%.7s</code></a> %s", e->uuid, e->uuid,
+                   classes[e->kind]);
+        buf_printf(b, "</span><span class=\"where\">%" PRIu32 " &#183; %s", e->index,
+                   address_format(e->address).text);
     }
     buf_append_str(b, "</span>");
     html_ago(b, e->at_ms, now_ms);
@@ -270,8 +276,7 @@ static void found(struct buf *b, struct service *s, const char *searched)
     } else if (searched[strspn(searched, "0123456789abcdef")] == '\0') {
         found_many(b, s, searched);
     } else {
-        buf_append_str(b, "<p>That is no UUID: it has hexadecimal digits only, in small "
-                          "letters.</p>\n");
+        buf_append_str(b, "<p>That is no UUID: it has hexadecimal digits only.</p>\n");
     }
 }
 

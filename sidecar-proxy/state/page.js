@@ -2,12 +2,14 @@
 // Keeps the page fresh from the server's JSON. Text is only ever set as text, never as markup.
 
 const REFRESH_MS = 2000;
+const SAMPLE_MS = 5000;
 const MATCHES_MAX = 20;
-const EVENTS_SHOWN = 24;
+const EVENTS_SHOWN = 20;
 const CHART_WIDTH = 600;
 const CHART_HEIGHT = 90;
 const byId = (id) => document.getElementById(id);
 let lastSuccess = Date.now();
+let searched = "";
 
 // element("td", {class: "x"}, "text", child, ...)
 function element(tag, attributes, ...children) {
@@ -24,12 +26,15 @@ const code = (text) => element("code", {}, text);
 const badge = (kind, text) => element("span", { class: "badge " + kind }, text);
 const link = (uuid, text) => element("a", { href: "?uuid=" + encodeURIComponent(uuid) }, code(text));
 
-function ago(ms) {
-  const s = Math.max(0, Math.floor((Date.now() - ms) / 1000));
-  const text = s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " min"
+function duration(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  return s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " min"
     : s < 172800 ? Math.floor(s / 3600) + " h" : Math.floor(s / 86400) + " d";
-  const stamp = new Date(ms).toISOString();
-  return element("time", { datetime: stamp, title: stamp }, text);
+}
+
+function ago(ms) {
+  const stamp = new Date(ms).toISOString().slice(0, 19) + "Z";
+  return element("time", { datetime: stamp, title: stamp }, duration(Date.now() - ms));
 }
 
 function capacity(subnet) {
@@ -43,7 +48,7 @@ function instanceRow(i) {
   const cells = [i.pool, code(i.subnet), null, badge("phase-" + i.phase, i.phase),
     i.connected ? badge("good", "live") : badge("bad", "lost"), ago(i.since),
     i.serviceId === null ? "" : String(i.serviceId), code(i.proxy)];
-  const row = element("tr", {}, element("th", { scope: "row" }, String(i.index)));
+  const row = element("tr", {}, element("th", { scope: "row", title: i.epoch }, String(i.index)));
   for (const cell of cells) {
     row.append(cell !== null ? element("td", {}, cell)
       : element("td", { class: "fill" }, meter, number(i.sessions) + " ",
@@ -60,13 +65,14 @@ function missingRow(m) {
 
 function eventItem(e) {
   const what = element("span", { class: "what" });
+  const where = element("span", { class: "where" });
   if (e.type === "instance") {
     what.append("instance " + e.index + " " + e.what);
   } else {
-    what.append(link(e.uuid, e.uuid.slice(0, 7)),
-      (e.type === "online" ? " online at " : " offline, was at ") + e.index + " as " + e.address);
+    what.append(link(e.uuid, e.uuid.slice(0, 7)), " " + e.type);
+    where.append(e.index + " \u00b7 " + e.address);
   }
-  return element("li", { class: e.type }, what, ago(e.at));
+  return element("li", { class: e.type }, what, where, ago(e.at));
 }
 
 function drawChart(samples) {
@@ -78,11 +84,12 @@ function drawChart(samples) {
   line.setAttribute("points", points.join(" "));
   area.setAttribute("points",
     ["0," + CHART_HEIGHT, ...points, CHART_WIDTH + "," + CHART_HEIGHT].join(" "));
+  byId("most").textContent = number(most);
+  byId("span").textContent = duration(Math.max(0, samples.length - 1) * SAMPLE_MS);
 }
 
 function show(state, recent) {
-  const online = state.instances.reduce((sum, i) => sum + i.sessions, 0);
-  byId("devices").textContent = number(online);
+  byId("devices").textContent = number(recent.devices);
   byId("count").textContent = number(state.instances.length);
   byId("came").textContent = number(recent.came);
   byId("went").textContent = number(recent.went);
@@ -112,22 +119,22 @@ function manyDevices(devices) {
     element("li", {}, link(d.uuid, d.uuid), " at " + d.instance.index + " as " + d.address)));
 }
 
+async function findOne(uuid) {
+  const answer = await fetch("v1/devices/" + uuid);
+  if (answer.ok) {
+    return oneDevice(await answer.json());
+  }
+  return answer.status === 404
+    ? element("p", {}, "This device is ", badge("", "offline"), ".")
+    : element("p", {}, "This device is not known yet; not all instances have been heard.");
+}
+
 async function find(text) {
   if (!/^[0-9a-f]+$/.test(text)) {
-    return element("p", {}, "That is no UUID: it has hexadecimal digits only, in small letters.");
+    return element("p", {}, "That is no UUID: it has hexadecimal digits only.");
   }
   if (text.length === 32 || text.length === 62) {
-    const answer = await fetch("v1/devices/" + text);
-    if (answer.ok) {
-      return oneDevice(await answer.json());
-    }
-    if (answer.status === 404 && text.length === 62) {
-      return element("p", {}, "This device is ", badge("", "offline"), ".");
-    }
-    if (answer.status !== 404) {
-      return element("p", {}, "This device is not known yet; not all instances have been heard.");
-    }
-    return element("p", {}, "This device is ", badge("", "offline"), ".");
+    return findOne(text);
   }
   const answer = await fetch("v1/devices?limit=" + MATCHES_MAX + "&prefix=" + text);
   const lines = (await answer.text()).split("\n").filter((line) => line !== "");
@@ -135,10 +142,9 @@ async function find(text) {
 }
 
 async function search() {
-  const text = byId("uuid").value.trim().toLowerCase();
-  byId("found").hidden = text === "";
-  if (text !== "") {
-    byId("result").replaceChildren(await find(text));
+  byId("found").hidden = searched === "";
+  if (searched !== "") {
+    byId("result").replaceChildren(await find(searched));
   }
 }
 
@@ -147,6 +153,7 @@ async function refresh() {
     const [state, recent] = await Promise.all(["v1/instances", "v1/recent"].map(
       async (url) => (await fetch(url)).json()));
     show(state, recent);
+    await search();
     lastSuccess = Date.now();
     byId("fresh").textContent = "";
   } catch (error) {
@@ -158,8 +165,9 @@ async function refresh() {
 
 byId("search").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = byId("uuid").value.trim();
-  history.replaceState(null, "", text === "" ? "." : "?uuid=" + encodeURIComponent(text));
-  search().catch(() => {});
+  searched = byId("uuid").value.trim().toLowerCase();
+  history.replaceState(null, "", searched === "" ? "." : "?uuid=" + encodeURIComponent(searched));
+  search().catch(() => {}); // the refresh says so when the server does not answer
 });
+searched = byId("uuid").value.trim().toLowerCase();
 refresh();

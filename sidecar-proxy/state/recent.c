@@ -131,7 +131,8 @@ void recent_render(struct recent *r, struct buf *b)
     uint64_t first = r->sample_count > RECENT_SAMPLES ? r->sample_count - RECENT_SAMPLES : 0;
 
     recent_rates(r, &came, &went);
-    buf_printf(b, "{\"came\":%" PRIu32 ",\"went\":%" PRIu32 ",\"events\":[", came, went);
+    buf_printf(b, "{\"devices\":%zu,\"came\":%" PRIu32 ",\"went\":%" PRIu32 ",\"events\":[",
+               table_counts(r->table).devices, came, went);
     for (size_t n = 0; recent_event(r, n) != NULL; n++) {
         buf_append_str(b, n > 0 ? "," : "");
         render_event(b, recent_event(r, n));

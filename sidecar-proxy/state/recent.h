@@ -8,9 +8,10 @@
 #define RECENT_EVENTS 64
 #define RECENT_SAMPLES 360 /* of RECENT_SAMPLE_MS: half an hour */
 #define RECENT_SAMPLE_MS 5000
-#define RECENT_SECONDS 60    /* the window of the rates */
-#define RECENT_NEWS_MS 60000 /* a session that began earlier is no news: a snapshot told us of it \
-                              */
+#define RECENT_SECONDS 60 /* the window of the rates */
+#define RECENT_NEWS_MS                                                         \
+    60000 /* a session that began earlier is no news: a snapshot told us of it \
+           */
 
 enum recent_kind { RECENT_ONLINE, RECENT_OFFLINE, RECENT_INSTANCE };
 
@@ -45,5 +46,6 @@ void recent_sample(struct recent *r); /* each RECENT_SAMPLE_MS */
 const struct recent_event *recent_event(const struct recent *r, size_t n);
 /* How many devices came online, or went, within the last minute. */
 void recent_rates(struct recent *r, uint32_t *came, uint32_t *went);
-/* {"events":[{"at","type","uuid","address","pool","index"}...],"samples":[..],"came","went"} */
+/* {"devices","came","went","events":[{"at","type","pool","index","uuid","address"}...],
+ *  "samples":[...]}; events of instances have "what" in place of the last two. */
 void recent_render(struct recent *r, struct buf *b);

@@ -32,6 +32,7 @@ struct service {
     uint8_t token[SECRET_BYTES];
     int64_t sweep_ms; /* monotonic: when verdicts are swept next */
     bool said_ready;
+    bool ending; /* set before http_server_close(): feeds that end now do so on our account */
     struct http_route routes[SERVICE_ROUTES];
 };
 

@@ -130,6 +130,7 @@ static int run(struct program *p, struct err *err)
                                            .max_verdicts = (size_t)s->max_verdicts});
     r = watch_signals(p, err);
     r = r < 0 ? r : serve(p, err);
+    p->service.ending = true;
     http_server_close(p->server);
     service_clear(&p->service);
     loop_signal_close(p->term);
