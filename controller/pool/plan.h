@@ -40,6 +40,11 @@ struct observed_index { /* as the driver sees it now */
                               PLAN_HEALTHY_MS of readiness */
     int64_t not_before_ms; /* of the next start; 0: any time */
     bool leaving_for_good; /* DRAINING and later: do not restart what ends */
+    /* Its sidecar reaches its OpenVPN: what it still waits for, the API, is not its fault, so
+     * PLAN_START_TIMEOUT_MS does not count. */
+    bool linked;
+    int64_t sidecar_not_before_ms; /* of the sidecar's next start; 0: any time */
+    bool unscheduled;              /* Kubernetes: it has no node yet */
 };
 
 struct freed_index {
@@ -68,15 +73,15 @@ enum plan_action_kind {
     PLAN_RESERVE,       /* index: write down as STARTING with a new epoch, then start it */
     PLAN_START_OPENVPN, /* (again) within its epoch; failures has been counted by the driver */
     PLAN_START_SIDECAR,
-    PLAN_KILL_OPENVPN, /* hung */
-    PLAN_KILL_SIDECAR, /* hung */
-    PLAN_SERVE,        /* becomes READY: list it in the balancer and let devices in */
-    PLAN_UNSERVE,      /* not ready any more: no new devices, keep those it has */
-    PLAN_DRAIN,        /* becomes DRAINING */
-    PLAN_TERMINATE,    /* becomes TERMINATING: end OpenVPN, then the sidecar, unlist */
-    PLAN_BURY,         /* becomes BURYING */
-    PLAN_FREE,         /* becomes FREE */
-    PLAN_GIVE_UP,      /* failed too often: becomes TERMINATING, no new index for a while */
+    PLAN_KILL_OPENVPN, /* hung, or did not end in time */
+    PLAN_KILL_SIDECAR,
+    PLAN_SERVE,     /* becomes READY: list it in the balancer and let devices in */
+    PLAN_UNSERVE,   /* not ready any more: no new devices, keep those it has */
+    PLAN_DRAIN,     /* becomes DRAINING */
+    PLAN_TERMINATE, /* becomes TERMINATING: end OpenVPN, then the sidecar, unlist */
+    PLAN_BURY,      /* becomes BURYING */
+    PLAN_FREE,      /* becomes FREE */
+    PLAN_GIVE_UP,   /* failed too often: becomes TERMINATING, no new index for a while */
 };
 
 struct plan_action {
@@ -85,9 +90,14 @@ struct plan_action {
     const char *reason; /* a literal for logs and Events: "scaled down", "crashed", ... */
 };
 
-#define PLAN_INDEX_MAX 65536 /* more than any pool's capacity that is asked for */
+#define PLAN_INDEX_MAX 1024 /* capacity is cut to it */
 #define PLAN_ACTIONS_MAX 4096
-#define PLAN_REST_MS 60000          /* a freed index rests that long while there are others */
+#define PLAN_STARTING_MAX 16      /* starting at the same time; one only after a given-up index */
+#define PLAN_MIN_READY_MS 5000    /* a new one of a roll counts after so long */
+#define PLAN_DRAIN_SLACK_MS 10000 /* beyond drain_timeout_ms, for the last to notice */
+#define PLAN_PROBE_MS 120000 /* after the pool's pause: one new instance at a time for so long */
+#define PLAN_AGAIN_MS 100    /* after a phase was changed */
+#define PLAN_REST_MS 60000   /* a freed index rests that long while there are others */
 #define PLAN_START_TIMEOUT_MS 60000 /* from start to ready, else a failure */
 #define PLAN_FAILURES_MAX 6         /* then the index is given up */
 #define PLAN_HEALTHY_MS 60000       /* ready that long: failures are forgotten */
