@@ -100,6 +100,7 @@ static void take_verdict(struct broker *b, struct ask *ask, const struct verdict
 {
     ask->source = verdict->source;
     ask->decided_us = ask_clock_us();
+    metric_set(&cache_gauge, (int64_t)gate_cached(b->gate));
     switch (verdict->kind) {
     case VERDICT_ALLOWED:
         ask->device_id = verdict->device_id;
@@ -164,7 +165,6 @@ static void on_wake(void *arg)
         }
         letter = next;
     }
-    metric_set(&cache_gauge, (int64_t)gate_cached(b->gate));
 }
 
 static void ring(void *arg)

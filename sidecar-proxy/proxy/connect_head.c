@@ -164,6 +164,33 @@ static struct text word(struct text *line)
     return w;
 }
 
+/* "http://host[:port][/path][?query]"; user information and fragments have no place in a request.
+ */
+static int parse_absolute(struct text method, struct text target, struct connect_head *head,
+                          struct err *err)
+{
+    static const char scheme[] = "http://";
+    const size_t skip = sizeof(scheme) - 1;
+
+    if (target.len <= skip || strncasecmp(target.at, scheme, skip) != 0) {
+        return err_text(err, -EOPNOTSUPP, "neither CONNECT nor an http:// URL");
+    }
+    struct text rest = {target.at + skip, target.len - skip};
+    size_t len = 0;
+    while (len < rest.len && rest.at[len] != '/' && rest.at[len] != '?') {
+        len++;
+    }
+    head->authority = (struct text){rest.at, len};
+    head->path = (struct text){rest.at + len, rest.len - len};
+    head->method = method;
+    head->forward = true;
+    if (memchr(head->path.at, '#', head->path.len) != NULL ||
+        parse_authority(head->authority, &head->host, &head->port) < 0) {
+        return err_text(err, -EPROTO, "the target is no http://host:port/path");
+    }
+    return 0;
+}
+
 static int parse_request_line(struct text line, struct connect_head *head, struct err *err)
 {
     struct text method = word(&line);
@@ -186,7 +213,7 @@ static int parse_request_line(struct text line, struct connect_head *head, struc
         return err_text(err, -EPROTO, "no method or no target");
     }
     if (method.len != 7 || memcmp(method.at, "CONNECT", 7) != 0) {
-        return err_text(err, -EOPNOTSUPP, "another method than CONNECT");
+        return parse_absolute(method, target, head, err);
     }
     if (parse_authority(target, &head->host, &head->port) < 0) {
         return err_text(err, -EPROTO, "the target is no host:port");
@@ -345,4 +372,57 @@ bool connect_head_field(const struct connect_head *head, const char *name, size_
         }
     }
     return false;
+}
+
+/* Is name one of those that a Connection field names? */
+static bool is_named_by_connection(const struct connect_head *head, struct text name)
+{
+    struct text list;
+    char word_of[64];
+
+    if (name.len >= sizeof(word_of)) {
+        return false;
+    }
+    memcpy(word_of, name.at, name.len);
+    word_of[name.len] = '\0';
+    for (size_t pos = 0; connect_head_field(head, "connection", &pos, &list);) {
+        if (list_has(list, word_of)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For us or for this connection only (RFC 9110 7.6.1), or written anew. */
+static bool stays_here(const struct connect_head *head, struct text name)
+{
+    static const char *const ours[] = {
+        "host", "via",     "connection",         "keep-alive",          "proxy-connection",
+        "te",   "upgrade", "proxy-authenticate", "proxy-authorization",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (text_is(name, ours[i])) {
+            return true;
+        }
+    }
+    return is_named_by_connection(head, name);
+}
+
+int connect_head_forward(const struct connect_head *head, const char *via, struct buf *out)
+{
+    bool rooted = head->path.len > 0 && head->path.at[0] == '/';
+    struct text line;
+    struct text name;
+    struct text value;
+
+    int r = buf_printf(out, "%.*s %s%.*s HTTP/1.%d\r\nHost: %.*s\r\n", (int)head->method.len,
+                       head->method.at, rooted ? "" : "/", (int)head->path.len, head->path.at,
+                       head->minor, (int)head->authority.len, head->authority.at);
+    for (size_t pos = 0; r == 0 && next_line(head->fields, &pos, &line);) {
+        if (parse_field(line, &name, &value) == 0 && !stays_here(head, name)) {
+            r = buf_printf(out, "%.*s\r\n", (int)line.len, line.at);
+        }
+    }
+    return r < 0 ? r : buf_printf(out, "Via: %s\r\nConnection: close\r\n\r\n", via);
 }

@@ -97,6 +97,7 @@ struct tunnel {
     bool is_ready;        /* in worker->ready */
     bool entered;         /* counted in limits */
     bool from_hop;        /* by a valid ticket: the caller is a proxy of ours */
+    bool forward;         /* no 200: the request itself goes to the device, in t->head */
 };
 
 #define CLIENT 0

@@ -23,14 +23,19 @@ static bool all_acknowledged(int fd)
  * same read. So what the device says first waits (TUNNEL_OPENING) until the client has shown that
  * it read the 200 by sending something, or its kernel has acknowledged it and a moment has passed.
  * A proxy of ours knows how to read and need not wait. */
-enum tunnel_event tunnel_open(struct tunnel *t)
+static bool say_open(struct tunnel *t)
 {
     struct answer answer = {.status = 200, .minor = t->minor};
     AUTO(buf) struct buf out;
 
     buf_init(&out, 128);
     answer_format(&answer, &out);
-    if (send(t->relay.ends[CLIENT].fd, out.data, out.len, MSG_NOSIGNAL) != (ssize_t)out.len) {
+    return send(t->relay.ends[CLIENT].fd, out.data, out.len, MSG_NOSIGNAL) == (ssize_t)out.len;
+}
+
+enum tunnel_event tunnel_open(struct tunnel *t)
+{
+    if (!t->forward && !say_open(t)) {
         return EV_END;
     }
     t->record.status = 200;
@@ -41,7 +46,7 @@ enum tunnel_event tunnel_open(struct tunnel *t)
     buf_clear(&t->hop_head);
     tunnel_drop_ask(t);
     t->active_us = t->since_us;
-    return t->from_hop ? EV_OPEN : tunnel_pump_opening(t);
+    return t->from_hop || t->forward ? EV_OPEN : tunnel_pump_opening(t);
 }
 
 static void note_fault(struct tunnel *t, int at_fault)

@@ -14,6 +14,7 @@
 
 #define RETRY_AFTER_S 2
 #define ANSWER_MAX 1024
+#define FORWARD_MAX (CONNECT_HEAD_MAX + 2 * VIA_MAX + 256) /* bytes of a head sent on */
 
 enum tunnel_event tunnel_refuse_with(struct tunnel *t, int status, const char *why)
 {
@@ -98,7 +99,8 @@ static enum tunnel_event take_request(struct tunnel *t, const struct connect_hea
     const struct proxy_settings *s = &t->worker->shared->settings;
 
     t->minor = (uint8_t)head->minor;
-    t->close = head->close || head->has_body;
+    t->forward = head->forward;
+    t->close = head->close || head->has_body || head->forward;
     tunnel_record_phase(t, PHASE_HEAD);
     t->answer_by_us = t->mark_us + s->answer_timeout_us;
     if (t->worker->drains) {
@@ -124,6 +126,20 @@ static enum tunnel_event take_request(struct tunnel *t, const struct connect_hea
                                           : tunnel_refuse_with(t, 407, "malformed credentials");
 }
 
+/* The bytes that go to the device first: the request itself and what came behind it. */
+static void keep_forward(struct tunnel *t, const struct connect_head *head, const char *rest,
+                         size_t len)
+{
+    struct buf out;
+
+    buf_init(&out, FORWARD_MAX + CONNECT_HEAD_MAX);
+    if (connect_head_forward(head, t->ask->via, &out) == 0) {
+        buf_append(&out, rest, len);
+    }
+    buf_wipe(&t->head);
+    t->head = out;
+}
+
 /* What is behind the head, early bytes for the tunnel or the next request, is kept in t->head. */
 static enum tunnel_event parse_head(struct tunnel *t, const char *bytes, size_t len)
 {
@@ -143,7 +159,9 @@ static enum tunnel_event parse_head(struct tunnel *t, const char *bytes, size_t 
         return malformed(t, taken, err.text);
     }
     enum tunnel_event ev = take_request(t, &head);
-    if (ours) {
+    if (ev == EV_REQUEST && head.forward) {
+        keep_forward(t, &head, bytes + taken, len - (size_t)taken);
+    } else if (ours) {
         buf_consume(&t->head, (size_t)taken);
     } else {
         buf_append(&t->head, bytes + taken, len - (size_t)taken);
