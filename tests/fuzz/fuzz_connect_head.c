@@ -16,6 +16,20 @@ static void check_inside(struct text t, const char *bytes, size_t len)
     assert(t.at >= bytes && t.at + t.len <= bytes + len);
 }
 
+/* What is sent on is one request in origin-form, whatever came. */
+static void check_forward(const struct connect_head *head, const char *chain)
+{
+    AUTO(buf) struct buf out;
+    struct connect_head again;
+
+    buf_init(&out, (size_t)4 * CONNECT_HEAD_MAX);
+    assert(connect_head_forward(head, chain, &out) == 0);
+    assert(strstr(buf_str(&out), "\r\n\r\n") == out.data + out.len - 4);
+    if (out.len <= CONNECT_HEAD_MAX) {
+        assert(connect_head_parse(out.data, out.len, &again, NULL) == -EOPNOTSUPP);
+    }
+}
+
 static void use(const struct connect_head *head, const char *bytes, size_t len)
 {
     struct text value = {"", 0};
@@ -38,6 +52,9 @@ static void use(const struct connect_head *head, const char *bytes, size_t len)
     via_looped(head, "vpn-1");
     char *chain = via_chain(head, "vpn-1");
     assert(strpbrk(chain, "\r\n") == NULL);
+    if (head->forward) {
+        check_forward(head, chain);
+    }
     free(chain);
 }
 

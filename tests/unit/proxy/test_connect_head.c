@@ -67,7 +67,12 @@ static const struct row rows[] = {
     /* another method, whatever else is wrong with it */
     {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", -EOPNOTSUPP, NULL, 0},
     {"GET / HTTP/1.1\r\n\r\n", -EOPNOTSUPP, NULL, 0},
-    {"POST http://x/ HTTP/1.0\r\n\r\n", -EOPNOTSUPP, NULL, 0},
+    {"POST https://x/ HTTP/1.0\r\n\r\n", -EOPNOTSUPP, NULL, 0},
+    {"GET http:// HTTP/1.0\r\n\r\n", -EOPNOTSUPP, NULL, 0},
+    {"GET http:///path HTTP/1.0\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x:0/ HTTP/1.0\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://user@x/ HTTP/1.0\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x/#y HTTP/1.0\r\n\r\n", -EPROTO, NULL, 0},
     {"connect x:1 HTTP/1.0\r\n\r\n", -EOPNOTSUPP, NULL, 0},
 };
 
@@ -86,6 +91,38 @@ static void test_connect_head_answers_each_row_of_the_table(void **state)
             assert_memory_equal(head.host.at, rows[i].host, head.host.len);
             assert_int_equal(head.port, rows[i].port);
         }
+    }
+}
+
+static const struct {
+    const char *head;
+    const char *sent;
+} forwards[] = {
+    {"GET http://x.balena:8080/a?b=c HTTP/1.1\r\nHost: other\r\nAccept: */*\r\n\r\n",
+     "GET /a?b=c HTTP/1.1\r\nHost: x.balena:8080\r\nAccept: */*\r\nVia: 1.1 me\r\n"
+     "Connection: close\r\n\r\n"},
+    {"POST HTTP://x.balena HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+     "POST / HTTP/1.0\r\nHost: x.balena\r\nContent-Length: 3\r\nVia: 1.1 me\r\n"
+     "Connection: close\r\n\r\n"},
+    {"GET http://x.balena?q HTTP/1.0\r\nProxy-Authorization: Basic OnNlY3JldA==\r\n"
+     "Proxy-Connection: keep-alive\r\nConnection: x-hop, Keep-Alive\r\nX-Hop: 1\r\n"
+     "Keep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nVia: 1.0 them\r\nX-Stays: 2\r\n\r\n",
+     "GET /?q HTTP/1.0\r\nHost: x.balena\r\nX-Stays: 2\r\nVia: 1.1 me\r\n"
+     "Connection: close\r\n\r\n"},
+};
+
+static void test_connect_head_sends_absolute_form_on_in_origin_form(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(forwards); i++) {
+        AUTO(buf) struct buf out;
+        struct connect_head head;
+        size_t len = strlen(forwards[i].head);
+        assert_int_equal(connect_head_parse(forwards[i].head, len, &head, NULL), len);
+        assert_true(head.forward);
+        buf_init(&out, 4096);
+        assert_int_equal(connect_head_forward(&head, "1.1 me", &out), 0);
+        assert_string_equal(buf_str(&out), forwards[i].sent);
     }
 }
 
@@ -212,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect_head_answers_each_row_of_the_table),
+        cmocka_unit_test(test_connect_head_sends_absolute_form_on_in_origin_form),
         cmocka_unit_test(test_connect_head_takes_no_byte_behind_the_blank_line),
         cmocka_unit_test(test_connect_head_waits_for_the_last_byte),
         cmocka_unit_test(test_connect_head_accepts_8192_bytes_and_refuses_8193),
