@@ -99,14 +99,15 @@ static double ready(void *arg)
     return service_ready(arg) ? 1 : 0;
 }
 
+#define EVENTS_HELP "Devices that came online or moved (up), and that went offline (down)."
+
 static struct metric computed[] = {
     READ("vpn_state_devices", NULL, METRIC_GAUGE, devices, "Devices that are online."),
     READ("vpn_state_sessions", NULL, METRIC_GAUGE, sessions,
          "Sessions of devices; a device may have two for a moment."),
     READ("vpn_state_instances", NULL, METRIC_GAUGE, instances, "Instances that are known."),
-    READ("vpn_state_events_total", "type=\"up\"", METRIC_COUNTER, ups,
-         "Devices that came online or moved, and that went offline."),
-    READ("vpn_state_events_total", "type=\"down\"", METRIC_COUNTER, downs, ""),
+    READ("vpn_state_events_total", "type=\"up\"", METRIC_COUNTER, ups, EVENTS_HELP),
+    READ("vpn_state_events_total", "type=\"down\"", METRIC_COUNTER, downs, EVENTS_HELP),
     READ("vpn_state_stale_total", NULL, METRIC_COUNTER, stale,
          "Sessions that were overtaken by a newer one elsewhere."),
     READ("vpn_state_instances_lost_total", NULL, METRIC_COUNTER, lost,
@@ -135,22 +136,37 @@ void state_metrics_register(struct service *service)
     }
 }
 
-int state_metrics_render(const struct service *service, struct buf *out)
+static int render_instances(const struct table_instance *first, const char *name, const char *help,
+                            double (*value)(const struct table_instance *i), struct buf *out)
 {
-    int r = metrics_render(out);
+    int r = buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
 
-    for (const struct table_instance *i = table_instances(service->table); i != NULL && r == 0;
-         i = i->next) {
-        if (i == table_instances(service->table)) {
-            r = buf_append_str(out, "# HELP vpn_state_instance_sessions Sessions by instance.\n"
-                                    "# TYPE vpn_state_instance_sessions gauge\n");
-        }
-        r = r < 0 ? r
-                  : buf_printf(out,
-                               "vpn_state_instance_sessions{pool=\"%s\",index=\"%u\",feed=\"%s\"} "
-                               "%zu\n",
-                               i->pool, i->index, i->feed != NULL ? "live" : "lost",
-                               i->sessions.count);
+    for (const struct table_instance *i = first; i != NULL && r == 0; i = i->next) {
+        r = buf_printf(out, "%s{pool=\"%s\",index=\"%u\"} %.17g\n", name, i->pool, i->index,
+                       value(i));
     }
     return r;
+}
+
+static double instance_sessions(const struct table_instance *i)
+{
+    return (double)i->sessions.count;
+}
+
+static double instance_connected(const struct table_instance *i)
+{
+    return i->feed != NULL ? 1 : 0;
+}
+
+int state_metrics_render(const struct service *service, struct buf *out)
+{
+    const struct table_instance *first = table_instances(service->table);
+    int r = metrics_render(out);
+
+    r = r < 0 ? r
+              : render_instances(first, "vpn_state_instance_sessions", "Sessions by instance.",
+                                 instance_sessions, out);
+    return r < 0 ? r
+                 : render_instances(first, "vpn_state_instance_connected",
+                                    "1: its feed is open; 0: it broke.", instance_connected, out);
 }
