@@ -378,11 +378,21 @@ static void take_turns(struct auth *a)
     }
 }
 
+/* Whom we can let in without the API waits less for it: it may be silent and we not know it yet. */
+static uint32_t patience_for(const struct flight *f)
+{
+    const struct auth_options *o = &f->auth->o;
+
+    if (!balena_api_sane(o->api)) {
+        return o->ill_patience_ms;
+    }
+    return known_lately(f) != NULL ? o->known_patience_ms : o->patience_ms;
+}
+
 static struct flight *flight_new(struct auth *a, const char *uuid, const char *key,
                                  const struct fingerprint *fingerprint)
 {
     struct flight *f = xcalloc(1, sizeof(*f));
-    bool sane = balena_api_sane(a->o.api);
 
     f->auth = a;
     f->fingerprint = *fingerprint;
@@ -392,7 +402,7 @@ static struct flight *flight_new(struct auth *a, const char *uuid, const char *k
     list_init(&f->questions);
     list_init(&f->in_waiting);
     dict_add(&a->flights, &f->by_fingerprint, f->fingerprint.text, SECRET_HEX_LEN);
-    loop_timer_start(f->patience, sane ? a->o.patience_ms : a->o.ill_patience_ms, 0);
+    loop_timer_start(f->patience, patience_for(f), 0);
     list_append(&a->waiting, &f->in_waiting);
     a->waiting_count++;
     return f;
@@ -603,6 +613,7 @@ struct auth *auth_new(const struct auth_options *options)
     a->o.max_in_flight = a->o.max_in_flight > 0 ? a->o.max_in_flight : 32;
     a->o.max_waiting = a->o.max_waiting > 0 ? a->o.max_waiting : MAX_WAITING;
     a->o.patience_ms = a->o.patience_ms > 0 ? a->o.patience_ms : 7000;
+    a->o.known_patience_ms = a->o.known_patience_ms > 0 ? a->o.known_patience_ms : 3000;
     a->o.ill_patience_ms = a->o.ill_patience_ms > 0 ? a->o.ill_patience_ms : 2000;
     /* Those that ask the state services count too; their time is short. */
     dict_init(&a->flights, a->o.max_in_flight + 4 * a->o.max_waiting);

@@ -34,10 +34,11 @@ struct auth_options { /* copied; what is pointed to is borrowed */
     struct verdicts *verdicts;
     struct verdict_asker *asker;
     uint32_t cache_s, grace_s;
-    size_t max_in_flight;     /* 0: 32 */
-    size_t max_waiting;       /* questions, 0: 1024 */
-    uint32_t patience_ms;     /* for the API while it is sane; 0: 7000 */
-    uint32_t ill_patience_ms; /* while it is not; 0: 2000 */
+    size_t max_in_flight;       /* 0: 32 */
+    size_t max_waiting;         /* questions, 0: 1024 */
+    uint32_t patience_ms;       /* for the API while it is sane; 0: 7000 */
+    uint32_t known_patience_ms; /* the same for a device that was good lately; 0: 3000 */
+    uint32_t ill_patience_ms;   /* while it is not; 0: 2000 */
     /* The API said yes: others may like to know. */
     void (*on_verdict)(void *arg, const struct verdict *v);
     void *arg;

@@ -151,7 +151,7 @@ static void on_lost(void *arg, const char *why)
     struct sidecar *s = arg;
 
     auth_forget(s->auth);
-    tracker_lost(s->tracker, why);
+    tracker_lost(s->tracker);
 }
 
 static void part_closed(void *arg);

@@ -78,8 +78,7 @@ static uint64_t number_of(const struct tracker *t, int pid)
 void tracker_generation(struct tracker *t, uint64_t link_generation, int pid)
 {
     t->generation = number_of(t, pid);
-    log_info("OpenVPN has begun a life", "generation", NUM((long long)t->generation), "pid",
-             NUM(pid), NULL);
+    log_debug("life of OpenVPN", "number", NUM((long long)t->generation), "pid", NUM(pid), NULL);
     t->why = "OpenVPN began anew";
     sessions_drop_before(t->o.sessions, t->generation, clock_realtime_ms());
     t->o.on_generation(t->o.arg, t->generation, pid);
@@ -183,13 +182,13 @@ void tracker_resync_end(struct tracker *t)
     t->o.on_synced(t->o.arg);
 }
 
-void tracker_lost(struct tracker *t, const char *why)
+void tracker_lost(struct tracker *t)
 {
     sessions_unmark(t->o.sessions);
     if (!t->lost && t->synced) {
         t->lost = true;
-        log_warn("management connection lost", "why", why, "sessions",
-                 NUM((long long)sessions_count(t->o.sessions)), NULL);
+        log_debug("sessions are kept for a while", "sessions",
+                  NUM((long long)sessions_count(t->o.sessions)), NULL);
         loop_timer_start(t->lost_timer, t->o.lost_ms, 0);
     }
 }

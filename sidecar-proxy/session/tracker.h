@@ -39,7 +39,7 @@ void tracker_disconnect(struct tracker *t, const struct link_client *c);
 void tracker_bytes(struct tracker *t, uint64_t cid, uint64_t in, uint64_t out);
 void tracker_resync_row(struct tracker *t, const struct link_client *c);
 void tracker_resync_end(struct tracker *t);
-void tracker_lost(struct tracker *t, const char *why);
+void tracker_lost(struct tracker *t);
 
 /* The device has a newer session elsewhere: ends this one here and sends its client away. False:
  * there is no such session. */

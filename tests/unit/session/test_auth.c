@@ -316,7 +316,7 @@ static void test_auth_silent_api_is_not_waited_for_long(void **state)
     char text[64];
 
     auth_close(f->auth);
-    f->options.patience_ms = 5;
+    f->options.known_patience_ms = 5;
     open_auth(f);
     known(f, UUID_A, "key", 100);
     ask(f, 0, UUID_A, "key");

@@ -174,7 +174,7 @@ static void test_tracker_short_loss_ends_nothing(void **state)
 
     live(f);
     established(f, 0, UUID_A);
-    tracker_lost(f->tracker, "test");
+    tracker_lost(f->tracker);
     assert_true(tracker_is_lost(f->tracker));
     assert_true(tracker_undecided(f->tracker));
     row(f, 0, UUID_A);
@@ -190,7 +190,7 @@ static void test_tracker_resync_finds_what_happened_unseen(void **state)
 
     live(f);
     established(f, 0, UUID_A);
-    tracker_lost(f->tracker, "test");
+    tracker_lost(f->tracker);
     row(f, 1, UUID_B);
     tracker_resync_end(f->tracker);
     assert_null(sessions_find(&f->sessions, UUID_A));
@@ -203,8 +203,8 @@ static void test_tracker_long_loss_ends_all(void **state)
 
     live(f);
     established(f, 0, UUID_A);
-    tracker_lost(f->tracker, "test");
-    tracker_lost(f->tracker, "again");
+    tracker_lost(f->tracker);
+    tracker_lost(f->tracker);
     fake_run_until(f->loop, nobody_left, f);
     assert_false(tracker_undecided(f->tracker));
     assert_true(tracker_is_lost(f->tracker));
@@ -216,7 +216,7 @@ static void test_tracker_openvpn_that_lives_after_all_brings_them_back(void **st
 
     live(f);
     established(f, 0, UUID_A);
-    tracker_lost(f->tracker, "test");
+    tracker_lost(f->tracker);
     fake_run_until(f->loop, nobody_left, f);
     row(f, 0, UUID_A);
     tracker_resync_end(f->tracker);
