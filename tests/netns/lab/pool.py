@@ -42,9 +42,10 @@ def merge(base, change):
 
 
 class Pool:
-    """env: the controller's variables, all of them. folder: short (unix sockets) and readable."""
+    """env: the controller's variables, all of them. folder: short (unix sockets) and readable.
+    file: a pool file to run as it stands, instead of one made of spec."""
 
-    def __init__(self, machine, bin_dir, folder, tls, env, spec=None, name="fleet"):
+    def __init__(self, machine, bin_dir, folder, tls, env, spec=None, name="fleet", file=None):
         self.machine = machine
         self.program = str(pathlib.Path(bin_dir).resolve() / "vpn-controller")
         self.folder = pathlib.Path(folder)
@@ -62,7 +63,10 @@ class Pool:
         }, spec or {})
         self.process = None
         self.state = State(machine)
-        self.write()
+        if file is None:
+            self.write()
+        else:
+            self.file = pathlib.Path(file)
 
     # --- the file ---
 

@@ -1,0 +1,118 @@
+"""scripts/demo, which `make run` runs: it works, leaves nothing, and starts again after a kill -9.
+
+It runs in a network namespace as its machine, under a name of its own.
+"""
+
+import os
+import pathlib
+import re
+import secrets
+import signal
+import subprocess
+
+import pytest
+from conftest import BIN
+from lab.netns import Namespace, end_all
+from lab.wait import wait_until
+
+DEMO = pathlib.Path(__file__).resolve().parents[2] / "scripts/demo"
+
+
+class Run:
+    def __init__(self, machine, name, log):
+        self.log_file = log
+        environment = {k: v for k, v in os.environ.items()
+                       if not k.startswith(("BALENA_", "API_", "VPN_"))}
+        self.process = subprocess.Popen(
+            machine.command(str(DEMO), "--bin", str(BIN), "--name", name), env=environment,
+            stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT,
+            start_new_session=True)
+
+    def output(self):
+        return self.log_file.read_text()
+
+    def wait_command(self):
+        """-> the words of the command that it prints to reach a device"""
+        def printed():
+            assert self.process.poll() is None, self.output()
+            return re.search(r"^\s+(curl .* http://[0-9a-f]{32}\.balena:8080/)$", self.output(),
+                             re.M)
+        return wait_until(printed, 120, "the command that reaches a device")[1].split()
+
+
+@pytest.fixture
+def machine():
+    namespace = Namespace.create("vt-run-" + secrets.token_hex(2))
+    yield namespace
+    namespace.delete()
+
+
+@pytest.fixture
+def name():
+    name = "vtdemo" + secrets.token_hex(1)
+    yield name
+    for namespace in Namespace.names(name):
+        Namespace(namespace).delete()
+
+
+def left(machine, name):
+    """What a demo must not leave."""
+    found = [("namespace", n) for n in Namespace.names(name)]
+    found += [("process", p) for p in machine.pids()]
+    found += [("link", line) for line in machine.run("ip", "-o", "link").stdout.splitlines()
+              if ": lo:" not in line]
+    found += [("rules", text) for text in [machine.run("nft", "list", "tables").stdout] if text]
+    found += [("folder", f) for f in pathlib.Path("/run").glob(name + "*")]
+    return found
+
+
+def reach(machine, command):
+    done = machine.run(*command, "-s", "-m", "10", check=False)
+    uuid = re.search(r"[0-9a-f]{32}", command[-1])[0]
+    assert uuid in done.stdout, (command, done)
+
+
+def test_runs_and_ctrl_c_leaves_nothing(machine, name, tmp_path):
+    demo = Run(machine, name, tmp_path / "demo.out")
+    command = demo.wait_command()
+    reach(machine, command)
+    assert "100.64.0.0/20" in demo.output() and "100.64.16.0/20" in demo.output()
+    assert len(re.findall(r"device \d online", demo.output())) == 3
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(90) == 0, demo.output()
+    assert left(machine, name) == []
+
+
+def test_ctrl_c_at_the_start_leaves_nothing(machine, name, tmp_path):
+    demo = Run(machine, name, tmp_path / "demo.out")
+    wait_until(lambda: machine.pids() and "stand-in on" in demo.output(), 30, "it has begun")
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(90) == 0, demo.output()
+    assert left(machine, name) == []
+
+
+def test_starts_again_after_kill_9_of_everything(machine, name, tmp_path):
+    first = Run(machine, name, tmp_path / "first.out")
+    first.wait_command()
+    first.process.kill()
+    first.process.wait()
+    end_all(machine.pids)
+    assert left(machine, name), "the kill did leave things"
+    second = Run(machine, name, tmp_path / "second.out")
+    reach(machine, second.wait_command())
+    os.killpg(second.process.pid, signal.SIGTERM)
+    assert second.process.wait(90) == 0, second.output()
+    assert left(machine, name) == []
+
+
+def test_starts_again_beside_what_lives_on(machine, name, tmp_path):
+    """Only the script was killed: the second ends what the first had started."""
+    first = Run(machine, name, tmp_path / "first.out")
+    first.wait_command()
+    first.process.kill()
+    first.process.wait()
+    second = Run(machine, name, tmp_path / "second.out")
+    reach(machine, second.wait_command())
+    os.killpg(second.process.pid, signal.SIGINT)
+    assert second.process.wait(90) == 0, second.output()
+    assert left(machine, name) == []
