@@ -39,6 +39,7 @@ struct http_call {
     int64_t last_byte_ms;
     int broken;    /* why our own callback ended the transfer: negative errno, or 0 */
     bool answered; /* a byte of an answer came */
+    bool has_head; /* and the empty line behind its headers */
     bool retried;
     bool says_retry_after;
     struct buf body;
@@ -391,8 +392,12 @@ static void call_finished(struct http_call *call, CURLcode code)
     }
     /* What is asked of the easy handle is asked before or after its removal alike. */
     call_detach(call);
-    if (code == CURLE_OK) {
+    if (code == CURLE_OK && call->has_head) {
         report_answer(call);
+        return;
+    }
+    if (code == CURLE_OK) { /* curl makes an answer without a body of a head that was cut */
+        report_failure(call, -EIO, "connection was closed within the answer's head");
         return;
     }
     const char *why = call->curl_says[0] != '\0' ? call->curl_says : curl_easy_strerror(code);
@@ -537,6 +542,9 @@ static size_t on_curl_header(char *line, size_t size, size_t count, void *arg)
     call->last_byte_ms = clock_monotonic_ms();
     if (len > 5 && strncasecmp(line, "HTTP/", 5) == 0) { /* the head after an interim answer */
         call->says_retry_after = false;
+        call->has_head = false;
+    } else if (line[0] == '\r' || line[0] == '\n') {
+        call->has_head = true;
     } else if (len > 12 && strncasecmp(line, "Retry-After:", 12) == 0) {
         call->says_retry_after = true;
     }
@@ -612,8 +620,14 @@ static bool is_bearer(const char *s)
 
 static bool is_url(const char *url)
 {
-    return (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) &&
-           is_within(url, 0x21);
+    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
+        !is_within(url, 0x21)) {
+        return false;
+    }
+    CURLU *parsed = curl_url();
+    CURLUcode code = curl_url_set(parsed, CURLUPART_URL, url, 0);
+    curl_url_cleanup(parsed);
+    return code == CURLUE_OK;
 }
 
 static int check_headers(const char *const *headers, struct err *err)
