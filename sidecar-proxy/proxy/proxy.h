@@ -53,7 +53,8 @@ struct proxy_options {       /* copied */
     int workers;             /* relay threads; 0: one a core */
     const char *service_key; /* tickets are signed and checked with what is derived from it */
     const char *guest_key;   /* or NULL */
-    const char *self_id;     /* in Via and Forwarded, so that loops end */
+    const char *self_id;     /* required: in Via and Forwarded, so that loops end; at most 64 of
+                                letters, digits, '-', '.', '_' */
     struct balena_api *api;  /* access decisions; borrowed */
     struct proxy_router router;
     uint32_t head_timeout_ms;    /* 0: 10000 */

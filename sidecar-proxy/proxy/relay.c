@@ -23,6 +23,7 @@ enum step {
 
 struct flow_ends {
     struct relay_flow *flow;
+    const struct relay_flow *back; /* the other way */
     struct relay_end *source;
     struct relay_end *sink;
     struct relay_thread *thread;
@@ -158,7 +159,8 @@ static enum step read_copied(struct flow_ends *f)
 static enum step pass_fin(struct flow_ends *f)
 {
     f->flow->source_ended = true;
-    if (!f->flow->aborted && shutdown(f->sink->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
+    bool last = f->back->ended; /* then closing the sockets says it */
+    if (!last && !f->flow->aborted && shutdown(f->sink->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
         return STEP_SINK_GONE;
     }
     f->flow->ended = true;
@@ -197,7 +199,8 @@ static enum relay_result gone(struct relay *relay, int end, int *at_fault)
 enum relay_result relay_pump(struct relay *relay, int from, struct relay_thread *thread,
                              int *at_fault)
 {
-    struct flow_ends f = {&relay->flows[from], &relay->ends[from], &relay->ends[1 - from], thread};
+    struct flow_ends f = {&relay->flows[from], &relay->flows[1 - from], &relay->ends[from],
+                          &relay->ends[1 - from], thread};
 
     if (f.flow->ended) {
         return RELAY_ENDED;
@@ -235,7 +238,7 @@ bool relay_holds(const struct relay *relay, int from)
 void relay_clear(struct relay *relay, struct relay_thread *thread)
 {
     for (int i = 0; i < 2; i++) {
-        struct flow_ends f = {&relay->flows[i], NULL, NULL, thread};
+        struct flow_ends f = {&relay->flows[i], NULL, NULL, NULL, thread};
         drop_chunk(&relay->flows[i]);
         leave_pipe(&f);
     }

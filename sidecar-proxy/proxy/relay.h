@@ -47,7 +47,7 @@ struct relay_thread { /* what a thread's relays share */
 enum relay_result {
     RELAY_WAIT,  /* nothing more to do until an event */
     RELAY_MORE,  /* its rounds are used up: call again soon */
-    RELAY_ENDED, /* all was passed on, the FIN included */
+    RELAY_ENDED, /* all was passed on, the FIN included; once both ways have: close both sockets */
     RELAY_RESET, /* the source, or the other side while being written to, is gone by RST or error */
 };
 

@@ -285,16 +285,18 @@ enum tunnel_event tunnel_take_answer(struct tunnel *t)
 }
 
 /* While it waits, a client may send ahead what the device is to get, and even half-close after it:
- * that stays in the socket. One that closed without a byte has gone. */
+ * that stays in the socket. One that closed without a byte has gone, as has one that was reset. */
 enum tunnel_event tunnel_watch_client(struct tunnel *t)
 {
     const struct relay_end *client = &t->relay.ends[CLIENT];
     char byte;
 
-    if (!client->hangs_up || t->head.len > 0) {
+    if (!client->hangs_up) {
         return EV_NONE;
     }
-    return recv(client->fd, &byte, 1, MSG_PEEK) > 0 ? EV_NONE : EV_END;
+    ssize_t n = recv(client->fd, &byte, 1, MSG_PEEK);
+    bool gone = n < 0 ? errno != EAGAIN : n == 0 && t->head.len == 0;
+    return gone ? EV_END : EV_NONE;
 }
 
 enum tunnel_event tunnel_answer_late(struct tunnel *t)

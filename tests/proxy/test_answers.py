@@ -6,7 +6,7 @@ import time
 import pytest
 
 from stand_ins import (GUEST_KEY, Listener, basic, echo, eventually, new_key, new_uuid,
-                       silent_port, ticket)
+                       reset, silent_port, ticket)
 
 
 def dial(address):
@@ -298,15 +298,16 @@ def test_a_thousand_equal_requests_at_once_are_one_call(way):
         s.close()
 
 
-def test_a_client_that_goes_takes_its_question_along(way):
+@pytest.mark.parametrize("early", [b"", b"early bytes"])
+def test_a_client_that_goes_takes_its_question_along(way, early):
     address, world = way
     uuid, key = new_uuid(), new_key()
     world.api.mode = "silent"
     gone = world.api.gone
     s = dial(address)
-    s.sendall(connect(uuid, key=key).encode())
+    s.sendall(connect(uuid, key=key).encode() + early)
     eventually(lambda: world.api.asked("canAccess", uuid), what="the call")
-    s.close()
+    reset(s) if early else s.close()
     eventually(lambda: world.api.gone > gone, what="the end of the call")
 
 
