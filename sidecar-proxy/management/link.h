@@ -32,7 +32,8 @@ struct link_client {
     const char *version; /* IV_VER, or "" */
     bool knows_temp;     /* IV_PROTO bit 8: understands AUTH_FAILED,TEMP */
     uint32_t address;    /* VPN address, host byte order; 0: none */
-    int64_t since_ms;    /* Unix time of its connection in ms, 0 unknown (status: whole seconds) */
+    int64_t since_ms;    /* Unix ms of its CONNECT here; of one that was in before us what OpenVPN
+                          * says, in whole seconds; 0 unknown */
     uint64_t bytes_in;   /* from the client, cumulative */
     uint64_t bytes_out;  /* to the client */
 };
@@ -73,8 +74,10 @@ void link_close(struct link *link); /* on_closed follows; OpenVPN and its client
 enum link_state link_state(const struct link *link);
 int link_openvpn_pid(const struct link *link); /* 0: not known yet */
 
-/* Answers; false: not live any more, or the CID is gone: then nothing was sent. Exactly one answer
- * for each on_connect and on_reauth. */
+/* Answers, possible from LINK_RESYNC on; false: nothing was sent, because the CID is gone, its
+ * question was answered or replaced by a newer one, or there is no connection. In the last case the
+ * client is killed on resync, so that it asks again: nothing is left to do. Exactly one answer for
+ * each on_connect and on_reauth. */
 bool link_allow(struct link *link, uint64_t cid, uint64_t kid);
 /* log_text: for OpenVPN's own log. client_text: what the device is told after AUTH_FAILED, NULL:
  * nothing. Both are cleaned and cut to 200 bytes. */

@@ -10,7 +10,7 @@ SERVER=0
 CLIENTS=()
 PROBE_PID=0
 
-if [ "$(id -u)" != 0 ] || ! command -v openvpn openssl ip >/dev/null ||
+if ! command -v openvpn >/dev/null || ! command -v openssl >/dev/null ||
     ! ip netns add "$NS-s" 2>/dev/null; then
     echo "needs root, openvpn, openssl and network namespaces: skipped"
     rm -rf "$DIR"
@@ -89,6 +89,12 @@ start_client() {
         --connect-retry 1 2 --allow-compression asym --verb 3 >"$DIR/client$2.log" 2>&1 &
     CLIENT=$!
     CLIENTS+=("$CLIENT")
+    disown "$CLIENT" # bash need not tell of its end
+}
+
+end_client() { # the latest
+    kill -9 "$CLIENT"
+    while kill -0 "$CLIENT" 2>/dev/null; do sleep 0.05; done
 }
 
 start_probe() {
@@ -149,8 +155,8 @@ wait_for "^disconnect 3 user=\"$C\" .* in=[1-9]"
 wait_for "^established 4 user=\"$C\" .*address=100.64.0.4 "
 step "killed, it comes back under another client id"
 
-kill -9 "$PROBE_PID"; wait "$PROBE_PID" 2>/dev/null
-kill -9 "$CLIENT"; wait "$CLIENT" 2>/dev/null
+{ kill -9 "$PROBE_PID"; wait "$PROBE_PID"; } 2>/dev/null
+end_client
 start_client $D 4 # its question is asked while nobody listens
 for _ in $(seq 100); do grep -q "peer info: IV_VER" <(tail -8 "$DIR/server.log") && break; sleep 0.1; done
 for _ in $(seq 100); do grep -q "deferred for username '$D'" "$DIR/server.log" && break; sleep 0.1; done
@@ -172,10 +178,10 @@ start_client $C 6 # the pool of three is empty now
 wait_for "^connect 8 1 user=\"$C\""
 wait_for '^disconnect 8 '
 never '^established 8'
-kill -9 "$CLIENT"; wait "$CLIENT" 2>/dev/null
+end_client
 step "one for whom no address is left is killed, not reported"
 
-kill -9 "$SERVER"; wait "$SERVER" 2>/dev/null
+{ kill -9 "$SERVER"; wait "$SERVER"; } 2>/dev/null
 wait_for '^lost OpenVPN closed the connection$'
 start_server 100.64.0.5
 wait_for "^generation 2 pid=$SERVER\$"
