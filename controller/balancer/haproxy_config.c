@@ -26,6 +26,9 @@ static int render_global(const struct haproxy_config *c, struct buf *ret)
                        "    stats timeout 30s\n",
                        c->max_connections + OWN_CONNECTIONS, c->threads, c->runtime_socket);
 
+    if (r == 0 && c->cpu_map != NULL) {
+        r = buf_printf(ret, "    cpu-map %s\n", c->cpu_map);
+    }
     if (r == 0 && c->user != NULL) {
         r = buf_printf(ret, "    user %s\n", c->user);
     }

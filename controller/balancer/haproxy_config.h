@@ -13,6 +13,7 @@ struct haproxy_config {
     uint32_t max_connections;   /* of devices */
     uint32_t idle_timeout_s;    /* no byte either way for so long ends a connection */
     uint32_t threads;           /* 1.. */
+    const char *cpu_map;        /* "auto:1/1-2 0-1", or NULL: haproxy's choice */
     bool proxy_protocol;        /* PROXY protocol is expected on port */
     bool ipv6;                  /* listen on both; false: IPv4 only */
     const char *runtime_socket; /* path */

@@ -17,6 +17,7 @@ struct members {
     struct members_options options;
     char *backend;
     struct server_list *desired, *observed;
+    bool told;     /* what to have: before that it touches nothing */
     bool answered; /* ever */
     bool known;    /* observed is haproxy's answer */
     bool settled;  /* the last comparison, begun after the last change, found no difference */
@@ -169,7 +170,6 @@ struct members *members_new(struct loop *loop, const struct members_options *opt
     m->desired = xcalloc(1, sizeof(*m->desired));
     m->observed = xcalloc(1, sizeof(*m->observed));
     m->timer = loop_timer_new(loop, on_timer, m);
-    loop_timer_start(m->timer, 0, 0);
     return m;
 }
 
@@ -188,6 +188,7 @@ void members_close(struct members *m)
 void members_set(struct members *m, const struct server_list *desired)
 {
     *m->desired = *desired;
+    m->told = true;
     members_sync(m);
 }
 
@@ -196,7 +197,7 @@ void members_sync(struct members *m)
     m->settled = false;
     if (m->busy) {
         m->again = true;
-    } else {
+    } else if (m->told) {
         loop_timer_start(m->timer, 0, 0);
     }
 }

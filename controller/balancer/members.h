@@ -11,14 +11,14 @@ struct members;
 struct members_options {     /* copied */
     const char *socket_path; /* haproxy's runtime socket */
     const char *backend;     /* its name in haproxy's configuration */
-    loop_fn on_change;       /* what members_observed() returns has changed */
+    loop_fn on_change;       /* after each look at haproxy; must not close the members */
     void *arg;
 };
 
 struct members *members_new(struct loop *loop, const struct members_options *options);
 void members_close(struct members *m);
 
-/* From now on haproxy is to have these; copied. */
+/* From now on haproxy is to have these; copied. Nothing is done before the first time. */
 void members_set(struct members *m, const struct server_list *desired);
 /* Compare now, e.g. because haproxy was started. */
 void members_sync(struct members *m);

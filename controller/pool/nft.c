@@ -141,8 +141,8 @@ int nft_start(struct loop *loop, const char *program, const char *script, nft_do
               void *arg, struct nft_run **ret, struct err *err)
 {
     struct nft_run *run = xcalloc(1, sizeof(*run));
-    char *argv[] = {"nft", "-f", "-", NULL};
-    char *envp[] = {"LC_ALL=C", NULL};
+    char *argv[] = {(char[]){"nft"}, (char[]){"-f"}, (char[]){"-"}, NULL};
+    char *envp[] = {(char[]){"LC_ALL=C"}, NULL};
 
     *run = (struct nft_run){.in = -1, .out = -1, .on_done = on_done, .arg = arg};
     int r = put_script(run, script, err);

@@ -84,7 +84,7 @@ int process_look(pid_t pid, struct process_id *ret, char name[16])
     return 0;
 }
 
-static bool has_argument(pid_t pid, const char *argument)
+static bool has_argument(pid_t pid, const char *prefix)
 {
     char path[32];
     AUTO(str) char *text = xmalloc(CMDLINE_MAX);
@@ -92,26 +92,41 @@ static bool has_argument(pid_t pid, const char *argument)
     snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
     int len = read_file(path, text, CMDLINE_MAX);
     for (int at = 0; at < len; at += (int)strlen(text + at) + 1) {
-        if (strcmp(text + at, argument) == 0) {
+        if (strncmp(text + at, prefix, strlen(prefix)) == 0) {
             return true;
         }
     }
     return false;
 }
 
-size_t process_scan(const char *name, const char *argument, struct process_id *ret, size_t max)
+/* Another container's programs may well have the same paths. */
+static bool shares_namespace(pid_t pid, const char *which)
+{
+    char path[48], theirs[64], ours[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, which);
+    ssize_t their_len = readlink(path, theirs, sizeof(theirs));
+    snprintf(path, sizeof(path), "/proc/self/ns/%s", which);
+    ssize_t our_len = readlink(path, ours, sizeof(ours));
+    return their_len > 0 && their_len == our_len && memcmp(theirs, ours, (size_t)our_len) == 0;
+}
+
+static bool is_stray(pid_t pid, const char *name, const char *prefix, struct process_id *ret)
+{
+    char comm[16];
+
+    return process_look(pid, ret, comm) == 0 && strncmp(comm, name, PROCESS_NAME_MAX) == 0 &&
+           shares_namespace(pid, "net") && shares_namespace(pid, "mnt") &&
+           (prefix == NULL || has_argument(pid, prefix));
+}
+
+size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max)
 {
     DIR *dir = opendir("/proc");
     size_t count = 0;
 
     for (struct dirent *e = NULL; dir != NULL && count < max && (e = readdir(dir)) != NULL;) {
-        char comm[16];
-        struct process_id id;
-        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (process_look(pid, &id, comm) == 0 && strncmp(comm, name, PROCESS_NAME_MAX) == 0 &&
-            (argument == NULL || has_argument(pid, argument))) {
-            ret[count++] = id;
-        }
+        count += is_stray((pid_t)strtol(e->d_name, NULL, 10), name, prefix, &ret[count]);
     }
     if (dir != NULL) {
         closedir(dir);

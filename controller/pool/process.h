@@ -55,9 +55,10 @@ struct process_end_text {
 
 /* Start time of pid and its name (16 bytes, may be NULL). -ESRCH: no such process or a zombie. */
 int process_look(pid_t pid, struct process_id *ret, char name[16]);
-/* All processes of that name that have argument as one whole word of their command line (NULL:
- * all). Returns how many were written to ret, at most max. For strays of a lost state file. */
-size_t process_scan(const char *name, const char *argument, struct process_id *ret, size_t max);
+/* All processes of that name, in our network and mount namespaces, that have a word of their
+ * command line which begins with prefix (NULL: all). Returns how many were written to ret, at most
+ * max. For strays that no state file knows. */
+size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max);
 
 /* Where name is: beside our own program, then in PATH, then in /usr/sbin and /sbin. Caller frees.
  * -ENOENT. */

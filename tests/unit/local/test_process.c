@@ -84,7 +84,7 @@ static int teardown(void **state)
 
 static void hold_shell(const char *script)
 {
-    char *argv[] = {"sh", "-c", (char *)script, NULL};
+    char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)script, NULL};
     char *path = xasprintf("FILE=%s", t.path);
     char *envp[] = {path, NULL};
     struct process_spec spec = {
@@ -215,17 +215,17 @@ static void test_process_adopts_no_other_start_time_or_name(void **state)
     kill(id.pid, SIGKILL);
 }
 
-static void test_process_scan_finds_by_name_and_whole_argument(void **state)
+static void test_process_scan_finds_by_name_and_start_of_a_word(void **state)
 {
     struct process_id id = start_stranger(), found[64];
-    size_t count = process_scan("sleep", "60", found, ARRAY_LEN(found));
+    size_t count = process_scan("sleep", "6", found, ARRAY_LEN(found));
     bool is_there = false;
 
     for (size_t i = 0; i < count; i++) {
         is_there |= found[i].pid == id.pid && found[i].start == id.start;
     }
     assert_true(is_there);
-    assert_int_equal(process_scan("sleep", "6", found, ARRAY_LEN(found)), 0);
+    assert_int_equal(process_scan("sleep", "0", found, ARRAY_LEN(found)), 0);
     kill(id.pid, SIGKILL);
 }
 
@@ -253,7 +253,7 @@ int main(void)
         TEST(test_process_stop_kills_who_does_not_listen),
         TEST(test_process_adopts_who_is_not_our_child),
         TEST(test_process_adopts_no_other_start_time_or_name),
-        TEST(test_process_scan_finds_by_name_and_whole_argument),
+        TEST(test_process_scan_finds_by_name_and_start_of_a_word),
         TEST(test_process_find_program_looks_in_sbin_too),
     };
 

@@ -1,0 +1,31 @@
+/* burials: which service instances of ours the API knows, and the end of those whose epoch is over:
+ * the API never notices by itself that an instance is gone, so we report the devices it still lists
+ * under it as disconnected, until it lists none. Kept in {state-dir}/{pool}.json, which outlives a
+ * reboot. Retried for ever, with a pause of up to a minute. */
+#pragma once
+
+#include "common/balena_api.h"
+
+struct burials;
+
+#define BURIALS_MAX 4096 /* entries; over it the oldest burial is given up, with an error line */
+
+/* api is borrowed. on_change(arg) through the loop: a burial is done. */
+int burials_open(struct loop *loop, const char *path, struct balena_api *api, loop_fn on_change,
+                 void *arg, struct burials **ret, struct err *err);
+void burials_close(struct burials *b); /* what is left goes on at the next start. NULL is fine */
+
+/* The epoch of this index is registered as service_id; on disk when it returns. Known already: no
+ * effect. Another id of the same epoch: the older one is buried. */
+int burials_live(struct burials *b, uint32_t index, const char *epoch, int64_t service_id,
+                 struct err *err);
+/* The epoch is over for good. True if there is something to bury. */
+bool burials_gone(struct burials *b, uint32_t index, const char *epoch);
+/* Is the epoch's burial still under way? */
+bool burials_pending(const struct burials *b, uint32_t index, const char *epoch);
+/* Every epoch for which is_alive says no is over: for a start, after what runs was adopted. */
+void burials_gone_unless(struct burials *b,
+                         bool (*is_alive)(void *arg, uint32_t index, const char *epoch), void *arg);
+size_t burials_count_pending(const struct burials *b);
+/* Why the newest attempt failed, "" if it did not. */
+const char *burials_why(const struct burials *b);

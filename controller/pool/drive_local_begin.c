@@ -1,0 +1,350 @@
+/* How a pool on this machine begins and ends: what an earlier controller left is adopted or ended.
+ */
+#include "common/log.h"
+#include "common/metrics.h"
+#include "controller/balancer/haproxy_config.h"
+#include "controller/pool/drive_local_priv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STRAY_GRACE_MS 3000
+
+static bool is_alive(void *arg, uint32_t index, const char *epoch)
+{
+    struct instance *i = drive_local_find(arg, index);
+
+    return i != NULL && strcmp(instance_record(i)->epoch, epoch) == 0;
+}
+
+static void begin(struct drive_local *d);
+
+/* Processes with our paths that no state file knows: of a controller whose file was lost. */
+static void on_stray_end(void *arg, const struct process_end *end)
+{
+    struct stray *s = arg;
+
+    s->process = NULL;
+    s->owner->strays_left--;
+    begin(s->owner);
+}
+
+static bool is_known(const struct drive_local *d, pid_t pid)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        const struct local_instance *r = instance_record(d->items[i]);
+        if (r->openvpn.id.pid == pid || r->sidecar.id.pid == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end_strays(struct drive_local *d, const char *name)
+{
+    AUTO(str) char *prefix = xasprintf("%s/", d->options.paths->runtime_dir);
+    struct process_id found[STRAYS_MAX];
+    size_t count = process_scan(name, prefix, found, STRAYS_MAX);
+
+    for (size_t i = 0; i < count && d->stray_count < STRAYS_MAX; i++) {
+        struct stray *s = &d->strays[d->stray_count];
+        s->owner = d;
+        if (!is_known(d, found[i].pid) &&
+            process_adopt(d->loop, found[i], name, on_stray_end, s, &s->process, NULL) == 0) {
+            log_warn("ending a process that no state file knows", "what", name, "pid",
+                     NUM(found[i].pid), NULL);
+            d->stray_count++;
+            d->strays_left++;
+            process_stop(s->process, STRAY_GRACE_MS);
+        }
+    }
+}
+
+/* Whose processes are all gone is over: the API is told, the index is free. */
+static void adopt(struct drive_local *d, const struct local_state *before)
+{
+    bool same_boot = strcmp(before->boot.text, d->state.boot.text) == 0;
+    struct local_instance record;
+
+    for (size_t n = 0; n < before->instance_count; n++) {
+        bool running = false;
+        record = before->instances[n];
+        int64_t epoch_ms = strtoll(record.epoch, NULL, 10);
+        if (!same_boot) {
+            record.openvpn.id.pid = record.sidecar.id.pid = 0;
+        }
+        struct instance *i = instance_adopt(&d->instance_host, &record, &running);
+        d->last_epoch_ms = epoch_ms > d->last_epoch_ms ? epoch_ms : d->last_epoch_ms;
+        if (running) {
+            log_info("goes on running", "index", NUM(record.index), "phase",
+                     index_phase_name(record.phase), "openvpn", NUM(record.openvpn.id.pid),
+                     "sidecar", NUM(record.sidecar.id.pid), NULL);
+            drive_local_insert(d, i);
+            continue;
+        }
+        log_info("its processes are gone", "index", NUM(record.index), NULL);
+        instance_learn_record(i);
+        instance_remove_files(i);
+        instance_close(i);
+    }
+    if (same_boot && d->count > 0) {
+        memcpy(d->state.freed, before->freed, sizeof(before->freed));
+        d->state.freed_count = before->freed_count;
+        d->state.pool_not_before_ms = before->pool_not_before_ms;
+    }
+    if (same_boot) {
+        local_programs_adopt(d->programs, before->programs);
+    } else {
+        local_programs_adopt(d->programs, d->state.programs);
+    }
+    burials_gone_unless(d->burials, is_alive, d);
+    end_strays(d, local_tool_names[TOOL_OPENVPN]);
+    end_strays(d, local_tool_names[TOOL_SIDECAR]);
+}
+
+static void fail(struct drive_local *d, const char *why)
+{
+    snprintf(d->failed, sizeof(d->failed), "%s", why);
+    d->ended = true;
+    loop_timer_start(d->stopped_timer, 0, 0);
+}
+
+/* Once what is in the way has gone and the wall stands; instances that run already stand behind the
+ * wall that is there. */
+static void begin(struct drive_local *d)
+{
+    struct err err;
+
+    if (d->begun || d->ended || d->strays_left > 0 || (!wall_settled(d->wall) && d->count == 0)) {
+        return;
+    }
+    if (local_programs_refresh(d->programs, &err) < 0) {
+        fail(d, err.text);
+        return;
+    }
+    d->begun = true;
+    drive_local_save_or_log(d);
+    drive_local_round_soon(d);
+}
+
+/* The first run of nft tells whether we can do anything at all. */
+static void on_wall(void *arg)
+{
+    struct drive_local *d = arg;
+
+    if (!d->begun && wall_why(d->wall)[0] != '\0' && d->count == 0) {
+        fail(d, wall_why(d->wall));
+        return;
+    }
+    begin(d);
+    drive_local_round_soon(d);
+}
+
+static void on_program(void *arg, enum local_program which)
+{
+    struct drive_local *d = arg;
+
+    if (which == LOCAL_HAPROXY) {
+        if (d->members != NULL) {
+            members_sync(d->members);
+        }
+    } else if (which == LOCAL_STATE) {
+        roster_again(d->roster);
+    }
+    drive_local_round_soon(d);
+}
+
+/* --- metrics --- */
+
+static struct phase_gauge {
+    struct drive_local *owner;
+    enum index_phase phase;
+    struct metric metric;
+} gauges[INDEX_BURYING + 1];
+
+static double read_count(void *arg)
+{
+    const struct phase_gauge *g = arg;
+    size_t count = 0;
+
+    for (size_t i = 0; g->owner != NULL && i < g->owner->count; i++) {
+        count += instance_record(g->owner->items[i])->phase == g->phase;
+    }
+    return (double)count;
+}
+
+static void register_metrics(struct drive_local *d)
+{
+    for (int p = INDEX_STARTING; p <= INDEX_BURYING; p++) {
+        struct phase_gauge *g = &gauges[p];
+        bool registered = g->metric.name != NULL;
+        g->owner = d;
+        g->phase = (enum index_phase)p;
+        if (!registered) {
+            g->metric = (struct metric){
+                .name = "vpn_instances",
+                .labels = xasprintf("phase=\"%s\"", index_phase_name(g->phase)),
+                .help = "Instances by phase.",
+                .kind = METRIC_GAUGE,
+                .read = read_count,
+                .arg = g,
+            };
+            metrics_register(&g->metric);
+        }
+    }
+}
+
+/* --- from outside --- */
+
+static void on_stopped_timer(void *arg)
+{
+    struct drive_local *d = arg;
+
+    d->options.on_stopped(d->options.arg);
+}
+
+static void make_hosts(struct drive_local *d)
+{
+    d->instance_host = (struct instance_host){
+        .loop = d->loop,
+        .http = d->http,
+        .burials = d->burials,
+        .pool = &d->pool,
+        .paths = d->options.paths,
+        .tools = d->options.tools,
+        .save = drive_local_save,
+        .on_change = drive_local_round_soon,
+        .arg = d,
+    };
+    d->programs_host = (struct local_programs_host){
+        .loop = d->loop,
+        .pool = &d->pool,
+        .paths = d->options.paths,
+        .tools = d->options.tools,
+        .save = drive_local_save,
+        .on_change = on_program,
+        .arg = d,
+    };
+}
+
+/* *ret: what the last controller wrote, or nothing. */
+static int load_state(struct drive_local *d, struct local_state *ret, struct err *err)
+{
+    int r = local_state_load(d->options.paths->state_file, ret, err);
+
+    if (r == -ENOENT) {
+        *ret = (struct local_state){0};
+        return 0;
+    }
+    if (r == 0 && strcmp(ret->pool, d->pool.name) != 0 && ret->instance_count > 0 &&
+        strcmp(ret->boot.text, d->state.boot.text) == 0) {
+        r = err_text(err, -EBUSY, "the instances of pool '%s' are in %s: stop that pool first",
+                     ret->pool, d->options.paths->runtime_dir);
+    }
+    return r;
+}
+
+static int open_parts(struct drive_local *d, struct err *err)
+{
+    AUTO(str) char *burials = xasprintf("%s/%s.json", d->options.paths->state_dir, d->pool.name);
+    struct http_client_options http = {.max_in_flight = 64};
+    struct members_options members = {
+        .socket_path = d->options.paths->haproxy_socket,
+        .backend = HAPROXY_BACKEND,
+        .on_change = drive_local_round_soon,
+        .arg = d,
+    };
+    int r = http_client_new(d->loop, &http, &d->http, err);
+
+    if (r == 0) {
+        r = burials_open(d->loop, burials, d->options.api, drive_local_round_soon, d, &d->burials,
+                         err);
+    }
+    if (r < 0) {
+        return r;
+    }
+    make_hosts(d);
+    d->programs = local_programs_new(&d->programs_host);
+    d->members = members_new(d->loop, &members);
+    d->roster = roster_new(d->loop, d->http, d->options.service_key);
+    d->wall = wall_new(d->loop, d->options.tools->paths[TOOL_NFT], d->pool.name, on_wall, d);
+    return drive_local_find_addresses(d, &d->pool, err);
+}
+
+static struct drive_local *alloc(struct loop *loop, const struct drive_local_options *options,
+                                 struct pool_object *pool)
+{
+    struct drive_local *d = xcalloc(1, sizeof(*d));
+
+    d->loop = loop;
+    d->options = *options;
+    d->pool = *pool;
+    *pool = (struct pool_object){0};
+    d->servers = xcalloc(1, sizeof(*d->servers));
+    d->servers_last = xcalloc(1, sizeof(*d->servers_last));
+    d->timer = loop_timer_new(loop, drive_local_round, d);
+    d->stopped_timer = loop_timer_new(loop, on_stopped_timer, d);
+    d->state.boot = process_boot_id();
+    snprintf(d->state.pool, sizeof(d->state.pool), "%s", d->pool.name);
+    pool_object_instance_hash(&d->pool, d->revision);
+    return d;
+}
+
+int drive_local_open(struct loop *loop, const struct drive_local_options *options,
+                     struct pool_object *pool, struct drive_local **ret, struct err *err)
+{
+    struct drive_local *d = alloc(loop, options, pool);
+    struct local_state *before = xcalloc(1, sizeof(*before));
+    int r = load_state(d, before, err);
+
+    if (r == 0) {
+        r = open_parts(d, err);
+    }
+    if (r == 0) {
+        register_metrics(d);
+        adopt(d, before);
+        drive_local_follow_wall(d);
+        *ret = d;
+    } else {
+        drive_local_close(d);
+    }
+    free(before);
+    return r;
+}
+
+void drive_local_close(struct drive_local *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    for (int p = INDEX_STARTING; p <= INDEX_BURYING; p++) {
+        gauges[p].owner = NULL;
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        instance_close(d->items[i]);
+    }
+    for (size_t i = 0; i < d->stray_count; i++) {
+        process_close(d->strays[i].process);
+    }
+    local_programs_close(d->programs);
+    members_close(d->members);
+    roster_close(d->roster);
+    wall_close(d->wall);
+    burials_close(d->burials);
+    http_client_close(d->http);
+    loop_timer_close(d->timer);
+    loop_timer_close(d->stopped_timer);
+    pool_object_clear(&d->pool);
+    free(d->servers);
+    free(d->servers_last);
+    free(d->self_addresses);
+    free(d->notice);
+    free(d);
+}
+
+const char *drive_local_failed(const struct drive_local *d)
+{
+    return d->failed[0] != '\0' ? d->failed : NULL;
+}

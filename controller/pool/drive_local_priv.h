@@ -1,0 +1,67 @@
+/* drive_local_priv: what the files of drive_local share. */
+#pragma once
+
+#include "controller/balancer/members.h"
+#include "controller/pool/drive_local.h"
+#include "controller/pool/instance.h"
+#include "controller/pool/local_programs.h"
+#include "controller/pool/roster.h"
+#include "controller/pool/wall.h"
+
+#define STRAYS_MAX 64
+
+struct stray {
+    struct drive_local *owner;
+    struct process *process; /* NULL: it has ended */
+};
+
+struct drive_local {
+    struct loop *loop;
+    struct drive_local_options options;
+    struct pool_object pool;
+    char revision[17]; /* of what an instance started now would run with */
+    struct http_client *http;
+    struct burials *burials;
+    struct local_programs *programs;
+    struct members *members; /* NULL: haproxy is on its way out */
+    struct roster *roster;
+    struct wall *wall;
+    struct instance_host instance_host;
+    struct local_programs_host programs_host;
+    char register_address[16];
+    char *self_addresses;
+
+    struct instance *items[LOCAL_INSTANCES_MAX]; /* in order of index */
+    size_t count;
+    struct local_state state; /* as on disk; instances and programs are filled in by the save */
+    int64_t last_epoch_ms;
+
+    struct observed_index observed[LOCAL_INSTANCES_MAX]; /* of the newest round */
+    struct plan_result plan;
+    struct server_list *servers, *servers_last;
+    bool servers_told;
+    uint32_t indices[LOCAL_INSTANCES_MAX];
+    bool was_available;
+    const char *was_degraded;
+    char *notice;
+    struct loop_timer *timer; /* the next round */
+
+    bool begun; /* the wall stands: rounds take place */
+    bool stopping, hurried, ended;
+    bool wall_going, told_burials;
+    int64_t processes_gone_ms; /* while stopping: since when no instance runs */
+    char failed[ERR_TEXT_MAX];
+    struct stray strays[STRAYS_MAX];
+    size_t stray_count, strays_left;
+    struct loop_timer *stopped_timer;
+};
+
+void drive_local_round(void *arg);
+void drive_local_round_soon(void *arg);
+int drive_local_save(void *arg, struct err *err);
+void drive_local_save_or_log(struct drive_local *d);
+struct instance *drive_local_find(const struct drive_local *d, uint32_t index);
+void drive_local_insert(struct drive_local *d, struct instance *i);
+void drive_local_follow_wall(struct drive_local *d);
+int drive_local_find_addresses(struct drive_local *d, const struct pool_object *pool,
+                               struct err *err);

@@ -1,0 +1,57 @@
+/* keeper: one program that is to run, over its lives: started, watched, started again with a
+ * growing pause when it ends, stopped in order. What it is (which arguments) its owner says at each
+ * start. idle -> running -> waiting -> running ...    and from anywhere: stopping -> idle */
+#pragma once
+
+#include "controller/pool/process.h"
+
+struct keeper;
+
+enum keeper_state { KEEPER_IDLE, KEEPER_RUNNING, KEEPER_WAITING, KEEPER_STOPPING, KEEPER_STATES };
+
+#define KEEPER_ARGS_MAX 256
+
+struct keeper_command { /* filled by command(); zeroed before; all borrowed until the start is done
+                         */
+    const char *program;
+    char *argv[KEEPER_ARGS_MAX]; /* NULL-terminated */
+    char *const *envp;
+    const char *user; /* or NULL */
+};
+
+struct keeper_options { /* copied; name and the functions are borrowed for ever */
+    const char *name;   /* for log lines and adoption: the program's file name */
+    uint32_t index;     /* of an instance, for log lines; 0: none */
+    bool once;          /* it is idle after its end: its owner decides about another start */
+    /* How to start it. Failure counts as an end of it: tried again later. */
+    int (*command)(void *arg, struct keeper_command *ret, struct err *err);
+    /* keeper_record() has changed: put it on disk. A process that starts is still held: it runs
+     * only if 0 is returned. */
+    int (*record)(void *arg, struct err *err);
+    /* Frees what command() made; or NULL. */
+    void (*started)(void *arg);
+    loop_fn on_change; /* through the loop: it runs, ended, was stopped; or NULL */
+    void *arg;
+};
+
+struct keeper *keeper_new(struct loop *loop, const struct keeper_options *options);
+void keeper_close(struct keeper *k); /* the process lives on. NULL is fine */
+
+/* What is on disk of a keeper. */
+struct keeper_record {
+    struct process_id id;  /* pid 0: does not run */
+    int64_t started_at_ms; /* Unix time; 0: does not run */
+    uint32_t restarts;     /* since it was first started */
+};
+struct keeper_record keeper_record(const struct keeper *k);
+
+bool keeper_adopt(struct keeper *k, const struct keeper_record *record); /* false: gone */
+void keeper_start(struct keeper *k);                    /* idle: start; else nothing */
+void keeper_stop(struct keeper *k, uint32_t grace_ms);  /* on_change when it is idle */
+void keeper_restart(struct keeper *k, const char *why); /* kills it; it is started again */
+
+/* Lets go of a process that runs: it lives on, the keeper is idle. *ret: which; pid 0: none. */
+struct process_id keeper_forget(struct keeper *k);
+
+enum keeper_state keeper_state(const struct keeper *k);
+const char *keeper_last_end(const struct keeper *k); /* "signal 9 (Killed)", ""; borrowed */

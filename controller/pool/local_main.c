@@ -1,0 +1,208 @@
+#include "controller/pool/local_main.h"
+
+#include "common/config.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "controller/pool/local_control.h"
+#include "controller/pool/local_run.h"
+#include "controller/pool/local_status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TABLE_MAX ((size_t)1 << 20)
+
+struct options {
+    char *file, *output, *runtime_dir, *state_dir, *service_key, *log_format, *log_level;
+};
+
+static void options_clear(struct options *o)
+{
+    if (o->service_key != NULL) {
+        secret_wipe(o->service_key, strlen(o->service_key));
+    }
+    free(o->file);
+    free(o->output);
+    free(o->runtime_dir);
+    free(o->state_dir);
+    free(o->service_key);
+    free(o->log_format);
+    free(o->log_level);
+}
+
+static int load(struct options *o, int argc, char **argv, struct err *err)
+{
+    const struct config_option options[] = {
+        {.name = "file",
+         .kind = CONFIG_STR,
+         .target = &o->file,
+         .help = "the pool (also -f); without it, the original service's variables"},
+        {.name = "output",
+         .kind = CONFIG_STR,
+         .target = &o->output,
+         .fallback = "table",
+         .help = "of status (also -o): table or json"},
+        {.name = "runtime-dir",
+         .kind = CONFIG_STR,
+         .target = &o->runtime_dir,
+         .fallback = "/run/openvpn",
+         .help = "sockets and what runs"},
+        {.name = "state-dir",
+         .kind = CONFIG_STR,
+         .target = &o->state_dir,
+         .fallback = "/var/lib/openbalena-vpn",
+         .help = "what must outlive a reboot"},
+        {.env = "VPN_SERVICE_API_KEY",
+         .kind = CONFIG_STR,
+         .target = &o->service_key,
+         .help = "key of the VPN service"},
+        {.name = "log-format",
+         .env = "LOG_FORMAT",
+         .kind = CONFIG_STR,
+         .target = &o->log_format,
+         .fallback = "human",
+         .help = "human or json"},
+        {.name = "log-level",
+         .env = "LOG_LEVEL",
+         .kind = CONFIG_STR,
+         .target = &o->log_level,
+         .fallback = "info",
+         .help = "debug, info, warn or error"},
+    };
+
+    return config_load("vpn-controller local [status|check]",
+                       "runs a pool on this machine; shows one that runs; checks a pool file",
+                       options, ARRAY_LEN(options), argc, argv, NULL, err);
+}
+
+static int set_log(const struct options *o, struct err *err)
+{
+    enum log_format format = LOG_HUMAN;
+    enum log_level level = LOG_INFO;
+
+    if (log_format_parse(o->log_format, &format) < 0) {
+        return err_text(err, -EINVAL, "log format '%.32s' is not human or json", o->log_format);
+    }
+    if (log_level_parse(o->log_level, &level) < 0) {
+        return err_text(err, -EINVAL, "log level '%.32s' is none of debug, info, warn, error",
+                        o->log_level);
+    }
+    log_init("vpn-controller", format, level);
+    return 0;
+}
+
+static struct local_settings settings_of(const struct options *o)
+{
+    bool has_key = o->service_key != NULL && o->service_key[0] != '\0';
+
+    return (struct local_settings){
+        .file = o->file,
+        .runtime_dir = o->runtime_dir,
+        .state_dir = o->state_dir,
+        .service_key = has_key ? o->service_key : NULL,
+    };
+}
+
+static int run(const struct options *o)
+{
+    struct local_settings settings = settings_of(o);
+
+    return local_run(&settings);
+}
+
+static int check(const struct options *o)
+{
+    struct local_settings settings = settings_of(o);
+    struct pool_object pool = {0};
+
+    if (local_load_pool(&settings, false, &pool) < 0) {
+        return 2;
+    }
+    printf("pool '%s' is fine: %u replicas\n", pool.name, pool.replicas);
+    pool_object_clear(&pool);
+    return 0;
+}
+
+static int print_table(const char *json)
+{
+    struct buf table;
+    struct err err;
+
+    buf_init(&table, TABLE_MAX);
+    int r = local_status_table(json, strlen(json), clock_realtime_ms(), &table, &err);
+    if (r < 0) {
+        fprintf(stderr, "vpn-controller: %s\n", err.text);
+    } else {
+        fputs(buf_str(&table), stdout);
+    }
+    buf_clear(&table);
+    return r < 0 ? 1 : 0;
+}
+
+static int status(const struct options *o)
+{
+    AUTO(str) char *socket = xasprintf("%s/controller.sock", o->runtime_dir);
+    AUTO(str) char *json = NULL;
+    struct err err;
+    bool as_json = strcmp(o->output, "json") == 0;
+
+    if (!as_json && strcmp(o->output, "table") != 0) {
+        fprintf(stderr, "vpn-controller: --output '%.32s' is not table or json\n", o->output);
+        return 2;
+    }
+    if (local_control_ask(socket, &json, &err) < 0) {
+        fprintf(stderr, "vpn-controller: no controller runs in %s (%s)\n", o->runtime_dir,
+                err.text);
+        return 1;
+    }
+    if (as_json) {
+        printf("%s\n", json);
+        return 0;
+    }
+    return print_table(json);
+}
+
+/* "-f" and "-o" are what people type. */
+static void lengthen(int argc, char **argv)
+{
+    static char file[] = "--file", output[] = "--output";
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-f") == 0) {
+            argv[i] = file;
+        } else if (strcmp(argv[i], "-o") == 0) {
+            argv[i] = output;
+        }
+    }
+}
+
+int local_main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*fn)(const struct options *o);
+    } commands[] = {{"status", status}, {"check", check}};
+    int (*command)(const struct options *o) = run;
+    struct options o = {0};
+    struct err err;
+
+    for (size_t i = 0; argc > 1 && command == run && i < ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            command = commands[i].fn;
+            argc--;
+            argv++;
+        }
+    }
+    lengthen(argc, argv);
+    int r = load(&o, argc, argv, &err);
+    if (r == 0) {
+        r = set_log(&o, &err);
+    }
+    if (r < 0) {
+        fprintf(stderr, "vpn-controller: %s\n", err.text);
+    }
+    int exit_status = r < 0 ? 2 : r > 0 ? 0 : command(&o);
+    options_clear(&o);
+    return exit_status;
+}

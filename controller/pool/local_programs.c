@@ -1,0 +1,355 @@
+#include "controller/pool/local_programs.h"
+
+#include "common/log.h"
+#include "controller/balancer/haproxy_config.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RETIRED_MAX 16
+#define HAPROXY_FILE_MAX ((size_t)65536)
+#define STATE_GRACE_MS 5000
+
+struct program {
+    struct local_programs *owner;
+    enum local_program which;
+    struct keeper *keeper;
+    struct local_program_record record;
+    struct args args; /* during a start only */
+    char wanted[17];  /* revision of what it would be started with now */
+    bool replace;     /* being stopped for another start */
+};
+
+struct retired { /* a predecessor that finishes what it has */
+    struct local_programs *owner;
+    enum local_program which;
+    struct process *process; /* NULL: free slot */
+};
+
+struct local_programs {
+    const struct local_programs_host *host;
+    struct program items[LOCAL_PROGRAMS];
+    struct retired retired[RETIRED_MAX];
+    pid_t haproxy_old; /* to take the sockets from at the next start; 0: none */
+    bool stopping;
+};
+
+static const enum local_tool tools[LOCAL_PROGRAMS] = {
+    [LOCAL_HAPROXY] = TOOL_HAPROXY,
+    [LOCAL_STATE] = TOOL_STATE,
+    [LOCAL_CONNECT_PROXY] = TOOL_CONNECT_PROXY,
+};
+
+/* --- settings --- */
+
+static int render_haproxy(const struct local_programs *p, struct buf *ret, struct err *err)
+{
+    const struct pool_object *pool = p->host->pool;
+    struct haproxy_config config = {
+        .port = pool->haproxy.port,
+        .max_connections = pool->haproxy.max_connections,
+        .idle_timeout_s = pool->haproxy.idle_timeout_s,
+        .threads = pool->haproxy.threads,
+        .cpu_map = pool->haproxy.cpu_map,
+        .proxy_protocol = pool->haproxy.proxy_protocol,
+        .ipv6 = access("/proc/net/if_inet6", F_OK) == 0,
+        .runtime_socket = p->host->paths->haproxy_socket,
+        .user = p->host->tools->user,
+        .http_port = pool->local.http_port,
+        .metrics = getenv("MONITOR_SECRET_TOKEN") != NULL,
+        .state_port = pool->state_port,
+        .connect_proxy_metrics_port = pool->connect_proxy.metrics_port,
+        .controller_socket = p->host->paths->control_socket,
+    };
+
+    return haproxy_config_render(&config, ret, err);
+}
+
+static void make_args(const struct local_programs *p, enum local_program which, struct args *ret)
+{
+    switch (which) {
+    case LOCAL_HAPROXY:
+        local_haproxy_args(p->host->paths, p->haproxy_old, ret);
+        break;
+    case LOCAL_STATE:
+        local_state_args(p->host->pool, ret);
+        break;
+    case LOCAL_CONNECT_PROXY:
+        local_connect_proxy_args(p->host->pool, p->host->self_addresses, ret);
+        break;
+    case LOCAL_PROGRAMS:
+        break;
+    }
+}
+
+/* haproxy's settings are in its file: written here, and only when they changed. */
+static int find_wanted(struct local_programs *p, struct err *err)
+{
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct args args = {0};
+        struct buf text;
+        int r = 0;
+        buf_init(&text, HAPROXY_FILE_MAX);
+        if (w == LOCAL_HAPROXY) {
+            r = render_haproxy(p, &text, err);
+            args_add(&args, buf_str(&text));
+        } else {
+            make_args(p, (enum local_program)w, &args);
+        }
+        args_revision(&args, p->items[w].wanted);
+        if (r == 0 && w == LOCAL_HAPROXY) {
+            r = file_replace(p->host->paths->haproxy_config, buf_str(&text), 0600, err);
+        }
+        args_clear(&args);
+        buf_clear(&text);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* --- one program --- */
+
+static int on_command(void *arg, struct keeper_command *ret, struct err *err)
+{
+    struct program *item = arg;
+    struct local_programs *p = item->owner;
+    const struct local_tools *t = p->host->tools;
+
+    make_args(p, item->which, &item->args);
+    memcpy(ret->argv, item->args.items, item->args.count * sizeof(char *));
+    ret->program = t->paths[tools[item->which]];
+    ret->envp = t->env[tools[item->which]];
+    ret->user = item->which == LOCAL_HAPROXY ? NULL : t->user; /* haproxy changes by itself */
+    memcpy(item->record.revision, item->wanted, sizeof(item->wanted));
+    return 0;
+}
+
+static void on_started(void *arg)
+{
+    struct program *item = arg;
+
+    args_clear(&item->args);
+    if (item->which == LOCAL_HAPROXY) {
+        item->owner->haproxy_old = 0;
+    }
+}
+
+static int on_record(void *arg, struct err *err)
+{
+    struct program *item = arg;
+
+    item->record.process = keeper_record(item->keeper);
+    return item->owner->host->save(item->owner->host->arg, err);
+}
+
+static void on_change(void *arg)
+{
+    struct program *item = arg;
+
+    if (item->replace && keeper_state(item->keeper) == KEEPER_IDLE) {
+        item->replace = false;
+        keeper_start(item->keeper);
+    }
+    item->owner->host->on_change(item->owner->host->arg, item->which);
+}
+
+struct local_programs *local_programs_new(const struct local_programs_host *host)
+{
+    struct local_programs *p = xcalloc(1, sizeof(*p));
+
+    p->host = host;
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct keeper_options options = {.name = local_program_names[w],
+                                         .command = on_command,
+                                         .record = on_record,
+                                         .started = on_started,
+                                         .on_change = on_change,
+                                         .arg = &p->items[w]};
+        p->items[w].owner = p;
+        p->items[w].which = (enum local_program)w;
+        p->items[w].keeper = keeper_new(host->loop, &options);
+    }
+    return p;
+}
+
+void local_programs_close(struct local_programs *p)
+{
+    if (p != NULL) {
+        for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+            keeper_close(p->items[w].keeper);
+        }
+        for (size_t i = 0; i < RETIRED_MAX; i++) {
+            process_close(p->retired[i].process);
+        }
+        free(p);
+    }
+}
+
+/* --- predecessors --- */
+
+static void on_retired_end(void *arg, const struct process_end *end)
+{
+    struct retired *r = arg;
+
+    r->process = NULL;
+    log_info("the one before has finished", "what", local_program_names[r->which], NULL);
+    r->owner->host->on_change(r->owner->host->arg, r->which);
+}
+
+/* Watches it; one too many is ended instead. */
+static struct retired *retire(struct local_programs *p, enum local_program which,
+                              struct process_id id)
+{
+    struct err err;
+
+    for (size_t i = 0; i < RETIRED_MAX; i++) {
+        struct retired *r = &p->retired[i];
+        if (r->process == NULL) {
+            *r = (struct retired){.owner = p, .which = which};
+            return process_adopt(p->host->loop, id, local_program_names[which], on_retired_end, r,
+                                 &r->process, &err) == 0
+                       ? r
+                       : NULL;
+        }
+    }
+    for (size_t i = 0; i < RETIRED_MAX; i++) {
+        process_stop(p->retired[i].process, 0);
+    }
+    return NULL;
+}
+
+static void find_strays(struct local_programs *p)
+{
+    char listen[32];
+    const char *marks[LOCAL_PROGRAMS] = {
+        [LOCAL_HAPROXY] = p->host->paths->haproxy_config, [LOCAL_STATE] = listen};
+    AUTO(str)
+    char *proxy_listen =
+        xasprintf("%s:%u", p->host->pool->connect_proxy.listen, p->host->pool->connect_proxy.port);
+
+    snprintf(listen, sizeof(listen), "127.0.0.1:%u", p->host->pool->state_port);
+    marks[LOCAL_CONNECT_PROXY] = proxy_listen;
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct process_id found[RETIRED_MAX];
+        size_t count = process_scan(local_program_names[w], marks[w], found, RETIRED_MAX);
+        for (size_t i = 0; i < count; i++) {
+            if (found[i].pid == p->items[w].record.process.id.pid) {
+                continue;
+            }
+            struct retired *r = retire(p, (enum local_program)w, found[i]);
+            if (r != NULL) { /* haproxy: SIGUSR1 is "finish"; the others finish on SIGTERM */
+                log_info("found one that an earlier controller left", "what",
+                         local_program_names[w], "pid", NUM(found[i].pid), NULL);
+                process_signal(r->process, w == LOCAL_HAPROXY ? SIGUSR1 : SIGTERM);
+            }
+        }
+    }
+}
+
+void local_programs_adopt(struct local_programs *p, const struct local_program_record *records)
+{
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct program *item = &p->items[w];
+        if (keeper_adopt(item->keeper, &records[w].process)) {
+            item->record = records[w];
+            log_info("goes on running", "what", local_program_names[w], "pid",
+                     NUM(records[w].process.id.pid), NULL);
+        }
+    }
+    find_strays(p);
+}
+
+/* --- replacement --- */
+
+static void replace(struct local_programs *p, struct program *item)
+{
+    log_info("takes over new settings", "what", local_program_names[item->which], NULL);
+    if (item->which == LOCAL_STATE || item->record.process.id.pid == 0) {
+        item->replace = true;
+        keeper_stop(item->keeper, STATE_GRACE_MS);
+        return;
+    }
+    struct process_id old = keeper_forget(item->keeper);
+    struct retired *r = retire(p, item->which, old);
+    if (item->which == LOCAL_HAPROXY) {
+        p->haproxy_old = r != NULL ? old.pid : 0;
+    } else if (r != NULL) {
+        process_signal(r->process, SIGTERM);
+    }
+    keeper_start(item->keeper);
+}
+
+int local_programs_refresh(struct local_programs *p, struct err *err)
+{
+    int r = find_wanted(p, err);
+
+    if (r < 0 || p->stopping) {
+        return r;
+    }
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct program *item = &p->items[w];
+        if (w == LOCAL_HAPROXY && pool_is_udp(p->host->pool)) {
+            keeper_stop(item->keeper, 0);
+        } else if (keeper_state(item->keeper) == KEEPER_IDLE) {
+            keeper_start(item->keeper);
+        } else if (keeper_state(item->keeper) == KEEPER_RUNNING &&
+                   strcmp(item->wanted, item->record.revision) != 0) {
+            replace(p, item);
+        }
+    }
+    return 0;
+}
+
+void local_programs_stop(struct local_programs *p, enum local_program which, uint32_t grace_ms)
+{
+    p->stopping = true;
+    p->items[which].replace = false;
+    keeper_stop(p->items[which].keeper, grace_ms);
+    for (size_t i = 0; i < RETIRED_MAX; i++) {
+        if (p->retired[i].process != NULL && p->retired[i].which == which) {
+            process_stop(p->retired[i].process, grace_ms);
+        }
+    }
+}
+
+bool local_programs_stopped(const struct local_programs *p, enum local_program which)
+{
+    return keeper_state(p->items[which].keeper) == KEEPER_IDLE &&
+           local_programs_retired(p, which) == 0;
+}
+
+void local_programs_remove_files(struct local_programs *p)
+{
+    unlink(p->host->paths->haproxy_config);
+    unlink(p->host->paths->haproxy_socket);
+}
+
+const struct local_program_record *local_programs_record(const struct local_programs *p,
+                                                         enum local_program which)
+{
+    return &p->items[which].record;
+}
+
+enum keeper_state local_programs_state(const struct local_programs *p, enum local_program which)
+{
+    return keeper_state(p->items[which].keeper);
+}
+
+const char *local_programs_last_end(const struct local_programs *p, enum local_program which)
+{
+    return keeper_last_end(p->items[which].keeper);
+}
+
+size_t local_programs_retired(const struct local_programs *p, enum local_program which)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < RETIRED_MAX; i++) {
+        count += p->retired[i].process != NULL && p->retired[i].which == which;
+    }
+    return count;
+}

@@ -1,0 +1,40 @@
+/* local_programs: the programs of a pool that are not an instance's: haproxy, vpn-state and
+ * vpn-connect-proxy. Each is kept running with the settings of the pool; where these changed, it is
+ * replaced: haproxy and the connect-proxy by a successor that takes over the port while the old one
+ * finishes what it has, the state service by a plain restart. */
+#pragma once
+
+#include "controller/pool/local_commands.h"
+#include "controller/pool/local_state.h"
+
+struct local_programs;
+
+struct local_programs_host { /* borrowed while they live */
+    struct loop *loop;
+    const struct pool_object *pool; /* its content changes with a reload */
+    const struct local_paths *paths;
+    const struct local_tools *tools;
+    const char *self_addresses;              /* of this machine, comma-separated */
+    int (*save)(void *arg, struct err *err); /* local_programs_record() has changed */
+    void (*on_change)(void *arg, enum local_program which); /* it runs, or does not any more */
+    void *arg;
+};
+
+struct local_programs *local_programs_new(const struct local_programs_host *host);
+void local_programs_close(struct local_programs *p); /* the processes live on. NULL is fine */
+
+/* Goes on with what a predecessor started; and finds what finishes behind it. */
+void local_programs_adopt(struct local_programs *p, const struct local_program_record *records);
+/* Starts what does not run; replaces what runs with other settings. -EIO: haproxy's file. */
+int local_programs_refresh(struct local_programs *p, struct err *err);
+/* Ends one. Those that finish behind it get the same. */
+void local_programs_stop(struct local_programs *p, enum local_program which, uint32_t grace_ms);
+bool local_programs_stopped(const struct local_programs *p, enum local_program which);
+void local_programs_remove_files(struct local_programs *p);
+
+const struct local_program_record *local_programs_record(const struct local_programs *p,
+                                                         enum local_program which);
+enum keeper_state local_programs_state(const struct local_programs *p, enum local_program which);
+const char *local_programs_last_end(const struct local_programs *p, enum local_program which);
+/* Predecessors that still finish connections. */
+size_t local_programs_retired(const struct local_programs *p, enum local_program which);

@@ -1,0 +1,155 @@
+#include "controller/pool/wall.h"
+
+#include "common/log.h"
+#include "controller/pool/nft.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RETRY_MS 2000
+#define INDICES_MAX 1024
+#define SCRIPT_MAX ((size_t)64 << 10)
+
+struct indices {
+    uint32_t items[INDICES_MAX];
+    size_t count;
+    bool removed; /* no table at all */
+};
+
+struct wall {
+    struct loop *loop;
+    char *program, *pool;
+    struct indices wanted;  /* as asked for */
+    struct indices running; /* what the run under way brings about */
+    struct indices applied; /* what the kernel has */
+    bool known;             /* applied is true */
+    struct nft_run *run;
+    struct loop_timer *timer;
+    char why[ERR_TEXT_MAX];
+    loop_fn on_change;
+    void *arg;
+};
+
+static bool equal(const struct indices *a, const struct indices *b)
+{
+    return a->removed == b->removed && a->count == b->count &&
+           memcmp(a->items, b->items, a->count * sizeof(a->items[0])) == 0;
+}
+
+static void fail(struct wall *w, const char *why)
+{
+    if (strcmp(w->why, why) != 0) {
+        snprintf(w->why, sizeof(w->why), "%s", why);
+        log_error("the firewall table is not in place; no instance is started", "why", why, NULL);
+    }
+    loop_timer_start(w->timer, RETRY_MS, 0);
+}
+
+static void on_done(void *arg, int result, const char *why)
+{
+    struct wall *w = arg;
+
+    w->run = NULL;
+    if (result < 0) {
+        fail(w, why);
+    } else {
+        w->known = true;
+        w->applied = w->running;
+        w->why[0] = '\0';
+        loop_timer_start(w->timer, 0, 0); /* it may have been asked for more meanwhile */
+    }
+    w->on_change(w->arg);
+}
+
+static void on_timer(void *arg)
+{
+    struct wall *w = arg;
+    struct buf script;
+    struct err err;
+
+    if (w->run != NULL || wall_settled(w)) {
+        return;
+    }
+    buf_init(&script, SCRIPT_MAX);
+    int r = w->wanted.removed ? nft_render_removal(w->pool, &script)
+                              : nft_render(w->pool, w->wanted.items, w->wanted.count, &script);
+    w->running = w->wanted;
+    if (r < 0) {
+        fail(w, "its text is too long");
+    } else if (nft_start(w->loop, w->program, buf_str(&script), on_done, w, &w->run, &err) < 0) {
+        fail(w, err.text);
+    }
+    buf_clear(&script);
+}
+
+struct wall *wall_new(struct loop *loop, const char *nft_program, const char *pool,
+                      loop_fn on_change, void *arg)
+{
+    struct wall *w = xcalloc(1, sizeof(*w));
+
+    w->loop = loop;
+    w->program = xstrdup(nft_program);
+    w->pool = xstrdup(pool);
+    w->on_change = on_change;
+    w->arg = arg;
+    w->timer = loop_timer_new(loop, on_timer, w);
+    return w;
+}
+
+void wall_close(struct wall *w)
+{
+    if (w != NULL) {
+        nft_cancel(w->run);
+        loop_timer_close(w->timer);
+        free(w->program);
+        free(w->pool);
+        free(w);
+    }
+}
+
+static void want(struct wall *w, const struct indices *wanted)
+{
+    if (!equal(&w->wanted, wanted) || !w->known) {
+        w->wanted = *wanted;
+        if (w->run == NULL && (w->why[0] == '\0' || !loop_timer_active(w->timer))) {
+            loop_timer_start(w->timer, 0, 0);
+        }
+    }
+}
+
+void wall_set(struct wall *w, const uint32_t *indices, size_t count)
+{
+    struct indices wanted = {.count = count < INDICES_MAX ? count : INDICES_MAX};
+
+    if (wanted.count > 0) {
+        memcpy(wanted.items, indices, wanted.count * sizeof(indices[0]));
+    }
+    want(w, &wanted);
+}
+
+void wall_remove(struct wall *w)
+{
+    struct indices wanted = {.removed = true};
+
+    want(w, &wanted);
+}
+
+bool wall_covers(const struct wall *w, uint32_t index)
+{
+    for (size_t i = 0; w->known && i < w->applied.count; i++) {
+        if (w->applied.items[i] == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool wall_settled(const struct wall *w)
+{
+    return w->known && equal(&w->wanted, &w->applied);
+}
+
+const char *wall_why(const struct wall *w)
+{
+    return w->why;
+}
