@@ -2,6 +2,7 @@
 
 #include "controller/pool/object_rules.h"
 #include "controller/pool/schema.h"
+#include "controller/pool/yaml_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,7 +156,7 @@ static const struct field metadata_fields[] = {
     {0},
 };
 
-static const struct field root_fields[] = {
+const struct field object_fields[] = {
     {.name = "apiVersion",
      .kind = FIELD_LITERAL,
      .want = "vpn.openbalena.io/v1alpha1",
@@ -216,6 +217,7 @@ void pool_object_clear(struct pool_object *p)
 #define FREE_TEXT(member) free(p->member);
     EACH_TEXT(FREE_TEXT)
 #undef FREE_TEXT
+    yaml_tree_free(p->origin);
     *p = (struct pool_object){0};
 }
 
@@ -231,36 +233,58 @@ void pool_errors_clear(struct pool_errors *e)
     e->count = 0;
 }
 
-int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
-                      struct pool_errors *errors)
+int object_read(struct faults *faults, struct yaml_node *root, struct pool_object *ret)
 {
-    struct schema_reader r = {.file = file, .errors = errors};
-    struct yaml_node *root = NULL;
-    struct yaml_fault fault = {0};
     struct pool_object p;
 
-    if (yaml_tree_parse(text, len, &root, &fault) < 0) {
-        schema_error(&r, fault.line, fault.column, "", "%s", fault.text);
-        return -EINVAL;
-    }
-    if (root == NULL) {
-        schema_error(&r, 1, 1, "", "the file holds no object");
-        return -EINVAL;
-    }
     pool_object_init(&p);
-    size_t before = errors->count;
-    schema_read(&r, root, "", root_fields, &p);
-    object_rules_check(&r, root, &p);
-    yaml_tree_free(root);
-    if (errors->count > before) {
+    p.origin = root;
+    schema_read(faults, root, "", object_fields, &p);
+    if (root->kind == YAML_MAP) {
+        object_rules_check(faults, root, &p);
+    }
+    if (faults->count > 0) {
         pool_object_clear(&p);
         return -EINVAL;
     }
     if (p.haproxy.idle_timeout_s == 0) {
         p.haproxy.idle_timeout_s = p.openvpn.keepalive_timeout_s;
     }
+    p.name_of = faults->name_of;
     *ret = p;
     return 0;
+}
+
+static void on_yaml_fault(void *arg, int line, int column, const char *path, const char *text)
+{
+    struct faults *faults = arg;
+
+    faults_add(faults, line, column, path, "%s", text);
+}
+
+int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
+                      struct pool_errors *errors)
+{
+    AUTO(faults) struct faults faults;
+    struct yaml_node *root = NULL;
+    int r = 0;
+
+    faults_init(&faults, file);
+    if (len > POOL_FILE_MAX) {
+        faults_add(&faults, 1, 1, "", "is larger than %zu bytes", POOL_FILE_MAX);
+        r = -EINVAL;
+    } else {
+        r = yaml_tree_parse(text, len, &root, on_yaml_fault, &faults);
+    }
+    if (r == 0 && root == NULL) {
+        faults_add(&faults, 1, 1, "", "the file holds no object");
+        r = -EINVAL;
+    }
+    if (r == 0) {
+        r = object_read(&faults, root, ret);
+    }
+    faults_write(&faults, errors);
+    return r;
 }
 
 /* 0 or a negative errno. Caller frees. */
@@ -303,74 +327,8 @@ int pool_object_load(const char *file, struct pool_object *ret, struct pool_erro
 
     if (r < 0) {
         errors->count++;
-        buf_printf(&errors->text, "%s: can not be read: %s\n", file, strerror(-r));
+        buf_printf(&errors->text, "%s: cannot be read: %s\n", file, strerror(-r));
         return -EINVAL;
     }
     return pool_object_parse(file, text, len, ret, errors);
-}
-
-static bool same(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool same_openvpn(const struct pool_object *a, const struct pool_object *b)
-{
-    char hash_a[17], hash_b[17];
-
-    pool_object_instance_hash(a, hash_a);
-    pool_object_instance_hash(b, hash_b);
-    return strcmp(hash_a, hash_b) == 0;
-}
-
-static bool same_fixed(const struct pool_object *a, const struct pool_object *b)
-{
-    return same(a->name, b->name) && a->network.base.network == b->network.base.network &&
-           a->network.base.prefix_len == b->network.base.prefix_len &&
-           a->network.instance_prefix_len == b->network.instance_prefix_len &&
-           a->local.base_port == b->local.base_port &&
-           a->local.sidecar_base_port == b->local.sidecar_base_port &&
-           a->local.http_port == b->local.http_port &&
-           same(a->local.register_interface, b->local.register_interface);
-}
-
-static bool same_live(const struct pool_object *a, const struct pool_object *b)
-{
-    return memcmp(&a->auth, &b->auth, sizeof(a->auth)) == 0 &&
-           memcmp(&a->drain, &b->drain, sizeof(a->drain)) == 0 &&
-           memcmp(&a->throttle, &b->throttle, sizeof(a->throttle)) == 0 &&
-           memcmp(&a->rollout, &b->rollout, sizeof(a->rollout)) == 0;
-}
-
-static bool same_haproxy(const struct pool_object *a, const struct pool_object *b)
-{
-    return a->haproxy.port == b->haproxy.port &&
-           a->haproxy.max_connections == b->haproxy.max_connections &&
-           a->haproxy.idle_timeout_s == b->haproxy.idle_timeout_s &&
-           a->haproxy.threads == b->haproxy.threads &&
-           a->haproxy.proxy_protocol == b->haproxy.proxy_protocol &&
-           same(a->haproxy.cpu_map, b->haproxy.cpu_map);
-}
-
-static bool same_services(const struct pool_object *a, const struct pool_object *b)
-{
-    return a->state_port == b->state_port &&
-           same(a->connect_proxy.listen, b->connect_proxy.listen) &&
-           a->connect_proxy.port == b->connect_proxy.port &&
-           a->connect_proxy.metrics_port == b->connect_proxy.metrics_port &&
-           a->connect_proxy.forward_port == b->connect_proxy.forward_port &&
-           a->connect_proxy.workers == b->connect_proxy.workers;
-}
-
-unsigned pool_object_diff(const struct pool_object *a, const struct pool_object *b)
-{
-    unsigned changed = 0;
-
-    changed |= a->replicas != b->replicas ? POOL_CHANGED_REPLICAS : 0;
-    changed |= !same_live(a, b) ? POOL_CHANGED_LIVE : 0;
-    changed |= !same_openvpn(a, b) ? POOL_CHANGED_INSTANCE : 0;
-    changed |= !same_haproxy(a, b) ? POOL_CHANGED_HAPROXY : 0;
-    changed |= !same_services(a, b) ? POOL_CHANGED_SERVICES : 0;
-    changed |= !same_fixed(a, b) ? POOL_CHANGED_FIXED : 0;
-    return changed;
 }

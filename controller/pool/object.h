@@ -86,6 +86,9 @@ struct pool_object {
     struct pool_connect_proxy connect_proxy;
     uint16_t state_port;
     struct pool_local local;
+    /* Where the fields stand, for what is found wrong later; owned. NULL: made by hand. */
+    struct yaml_node *origin;
+    const char *(*name_of)(const char *path); /* the variable that a field came from, or NULL */
 };
 
 /* All faults as text, one a line, "file:line:column: field: what is wrong": for a person. */
@@ -122,6 +125,9 @@ enum pool_change {
     POOL_CHANGED_FIXED = 32,    /* name, network, local ports: refused while running */
 };
 unsigned pool_object_diff(const struct pool_object *a, const struct pool_object *b);
+/* The same, and which: "spec.replicas, spec.drain.ratePerMinute", "" for none. Caller frees. */
+unsigned pool_object_diff_fields(const struct pool_object *a, const struct pool_object *b,
+                                 char **fields);
 
 /* A hash of all that OpenVPN runs with: instances with another one are rolled. Certificates count
  * by their content. text: 16 hex digits and NUL. */

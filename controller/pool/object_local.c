@@ -1,226 +1,216 @@
 /* What only a look at the machine can tell about a pool. */
-#include "controller/pool/object.h"
-#include "controller/pool/schema.h"
+#include "controller/pool/object_rules.h"
+#include "controller/pool/tls_check.h"
 
+#include "common/buf.h"
 #include "common/secret.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
-#include <openssl/bio.h>
-#include <openssl/decoder.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#define EXPIRY_WARNING_DAYS 14
+#define PEM_FILE_MAX ((size_t)1 << 20)
 
-static void auto_bio(BIO **bio)
+struct look {
+    const struct pool_object *pool;
+    struct faults errors, warnings;
+};
+
+#define SAY(l, list, path, ...) object_fault(&(l)->list, (l)->pool->origin, path, __VA_ARGS__)
+
+/* --- certificates --- */
+
+static int read_pem(const char *path, struct buf *ret)
 {
-    BIO_free(*bio);
-}
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-static void auto_x509(X509 **cert)
-{
-    X509_free(*cert);
-}
-
-static void auto_pkey(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
-static void say(struct pool_errors *to, const char *file, const char *field, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void say(struct pool_errors *to, const char *file, const char *field, const char *fmt, ...)
-{
-    char text[ERR_TEXT_MAX];
-    va_list args;
-
-    if (to == NULL) {
-        return;
+    if (fd < 0) {
+        return -errno;
     }
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    to->count++;
-    buf_printf(&to->text, "%s: %s: %s\n", file, field, text);
-}
-
-/* Never asks a person for a passphrase. */
-static int no_passphrase(char *text, int size, int writing, void *arg)
-{
-    return -1;
-}
-
-/* NULL when the path is unset or can not be opened, which is said. */
-static BIO *open_pem(const char *file, const char *field, const char *path,
-                     struct pool_errors *errors)
-{
-    if (path == NULL) {
-        say(errors, file, field, "is missing");
-        return NULL;
-    }
-    errno = 0;
-    BIO *bio = BIO_new_file(path, "r");
-    if (bio == NULL) {
-        say(errors, file, field, "'%s' can not be read: %s", path,
-            strerror(errno != 0 ? errno : EIO));
-    }
-    ERR_clear_error();
-    return bio;
-}
-
-/* Text before the PEM block is skipped, as openssl x509 -text writes it; a chain is read whole. */
-static X509 *read_certificate(const char *file, const char *field, const char *path,
-                              struct pool_errors *errors)
-{
-    AUTO(bio) BIO *bio = open_pem(file, field, path, errors);
-
-    if (bio == NULL) {
-        return NULL;
-    }
-    X509 *first = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
-    if (first == NULL) {
-        say(errors, file, field, "'%s' holds no PEM certificate", path);
-        ERR_clear_error();
-        return NULL;
-    }
-    for (X509 *next; (next = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL;) {
-        X509_free(next);
-    }
-    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
-        say(errors, file, field, "'%s' has a broken certificate behind its first", path);
-    }
-    ERR_clear_error();
-    return first;
-}
-
-static void check_dates(const char *file, const char *field, const char *path, const X509 *cert,
-                        struct pool_errors *errors, struct pool_errors *warnings)
-{
-    time_t soon = time(NULL) + EXPIRY_WARNING_DAYS * 86400;
-
-    if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0) {
-        say(errors, file, field, "'%s' has expired", path);
-    } else if (X509_cmp_time(X509_get0_notAfter(cert), &soon) < 0) {
-        say(warnings, file, field, "'%s' expires within %d days", path, EXPIRY_WARNING_DAYS);
-    }
-    if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0) {
-        say(warnings, file, field, "'%s' is not valid yet", path);
+    for (;;) {
+        if (buf_reserve(ret, 4096) < 0) {
+            return -EFBIG;
+        }
+        ssize_t n = read(fd, buf_end(ret), 4096);
+        if (n <= 0) {
+            return n < 0 ? -errno : 0;
+        }
+        buf_grew(ret, (size_t)n);
     }
 }
 
-static void check_key(const char *file, const struct pool_tls *tls, X509 *cert,
-                      struct pool_errors *errors)
+/* What a field names, as a part; a file that cannot be read is said here. what: 4 KiB of text. */
+static struct tls_part look_at_file(struct look *l, const char *path, const char *file,
+                                    struct buf *content, struct buf *what)
 {
-    AUTO(bio) BIO *bio = open_pem(file, "spec.openvpn.tls.keyFile", tls->key_file, errors);
+    struct tls_part part = {.path = path};
 
-    if (bio == NULL) {
-        return;
+    if (file == NULL) {
+        return part;
     }
-    AUTO(pkey) EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-    if (key == NULL) {
-        say(errors, file, "spec.openvpn.tls.keyFile",
-            "'%s' holds no PEM private key without a passphrase", tls->key_file);
-    } else if (cert != NULL && X509_check_private_key(cert, key) != 1) {
-        say(errors, file, "spec.openvpn.tls.keyFile",
-            "'%s' does not belong to the certificate '%s'", tls->key_file, tls->cert_file);
+    int r = read_pem(file, content);
+    if (r < 0) {
+        SAY(l, errors, path, "'%s' cannot be read: %s", file, strerror(-r));
+        return part;
     }
-    ERR_clear_error();
+    buf_printf(what, "'%.4000s'", file);
+    part.what = buf_str(what);
+    part.pem = buf_str(content);
+    part.len = content->len;
+    return part;
 }
 
-static void check_dh(const char *file, const char *path, struct pool_errors *errors)
+static void want_file(struct look *l, const char *path, const char *file)
 {
-    AUTO(bio) BIO *bio = open_pem(file, "spec.openvpn.tls.dhFile", path, errors);
-
-    if (bio == NULL) {
-        return;
+    if (file == NULL) {
+        SAY(l, errors, path, "is missing: one machine needs caFile, certFile and keyFile");
     }
-    AUTO(pkey) EVP_PKEY *params = PEM_read_bio_Parameters(bio, NULL);
-    if (params == NULL) {
-        say(errors, file, "spec.openvpn.tls.dhFile", "'%s' holds no PEM DH parameters", path);
-    }
-    ERR_clear_error();
 }
 
-static void check_tls(const char *file, const struct pool_tls *tls, struct pool_errors *errors,
-                      struct pool_errors *warnings)
+#define TLS "spec.openvpn.tls."
+
+static void check_tls(struct look *l)
 {
+    const struct pool_tls *tls = &l->pool->openvpn.tls;
+    struct buf content[4], what[4];
+
     if (tls->secret_name != NULL) {
-        say(errors, file, "spec.openvpn.tls.secretName",
-            "is for Kubernetes; one machine needs caFile, certFile and keyFile");
+        SAY(l, errors, TLS "secretName",
+            "is for Kubernetes: one machine needs caFile, certFile and keyFile");
         return;
     }
-    AUTO(x509) X509 *ca = read_certificate(file, "spec.openvpn.tls.caFile", tls->ca_file, errors);
-    AUTO(x509)
-    X509 *cert = read_certificate(file, "spec.openvpn.tls.certFile", tls->cert_file, errors);
-    if (ca != NULL) {
-        check_dates(file, "spec.openvpn.tls.caFile", tls->ca_file, ca, errors, warnings);
+    want_file(l, TLS "caFile", tls->ca_file);
+    want_file(l, TLS "certFile", tls->cert_file);
+    want_file(l, TLS "keyFile", tls->key_file);
+    for (size_t i = 0; i < ARRAY_LEN(content); i++) {
+        buf_init(&content[i], PEM_FILE_MAX);
+        buf_init(&what[i], 8192);
     }
-    if (cert != NULL) {
-        check_dates(file, "spec.openvpn.tls.certFile", tls->cert_file, cert, errors, warnings);
-    }
-    check_key(file, tls, cert, errors);
-    if (tls->dh_file != NULL) {
-        check_dh(file, tls->dh_file, errors);
+    struct tls_parts parts = {
+        .ca = look_at_file(l, TLS "caFile", tls->ca_file, &content[0], &what[0]),
+        .cert = look_at_file(l, TLS "certFile", tls->cert_file, &content[1], &what[1]),
+        .key = look_at_file(l, TLS "keyFile", tls->key_file, &content[2], &what[2]),
+        .dh = look_at_file(l, TLS "dhFile", tls->dh_file, &content[3], &what[3]),
+    };
+    tls_check(&parts, time(NULL), l->pool->origin, &l->errors, &l->warnings);
+    for (size_t i = 0; i < ARRAY_LEN(content); i++) {
+        buf_wipe(&content[i]);
+        buf_clear(&what[i]);
     }
 }
+
+/* --- ports --- */
 
 struct port_range {
-    const char *field;
+    const char *path;
     uint32_t first, last; /* last < first: unused */
 };
 
-static void check_ports(const char *file, const struct pool_object *p, struct pool_errors *errors)
+static void check_range(struct look *l, const struct port_range *a)
 {
+    if (a->last > 65535) {
+        SAY(l, errors, a->path, "%u and %u replicas pass port 65535", a->first - 1,
+            l->pool->replicas);
+    }
+}
+
+static void check_collision(struct look *l, const struct port_range *a, const struct port_range *b)
+{
+    if (a->first <= a->last && b->first <= b->last && a->first <= b->last && b->first <= a->last) {
+        SAY(l, errors, a->path, "port %u is taken by %s", a->first > b->first ? a->first : b->first,
+            b->path);
+    }
+}
+
+static struct port_range single(const char *path, uint32_t port)
+{
+    return (struct port_range){path, port > 0 ? port : 1, port};
+}
+
+static void check_ports(struct look *l)
+{
+    const struct pool_object *p = l->pool;
     const struct port_range ranges[] = {
-        {"spec.haproxy.port", p->haproxy.port, p->haproxy.port},
-        {"spec.connectProxy.port", p->connect_proxy.port, p->connect_proxy.port},
-        {"spec.connectProxy.metricsPort", p->connect_proxy.metrics_port,
-         p->connect_proxy.metrics_port},
-        {"spec.state.port", p->state_port, p->state_port},
-        {"spec.local.httpPort", p->local.http_port > 0 ? p->local.http_port : 1,
-         p->local.http_port},
+        single("spec.haproxy.port", p->haproxy.port),
+        single("spec.connectProxy.port", p->connect_proxy.port),
+        single("spec.connectProxy.metricsPort", p->connect_proxy.metrics_port),
+        single("spec.state.port", p->state_port),
+        single("spec.local.httpPort", p->local.http_port),
         {"spec.local.basePort", p->local.base_port + 1U, p->local.base_port + p->replicas},
         {"spec.local.sidecarBasePort", p->local.sidecar_base_port + 1U,
          p->local.sidecar_base_port + p->replicas},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
-        const struct port_range *a = &ranges[i];
-        if (a->last > 65535) {
-            say(errors, file, a->field, "%u and %u replicas end behind port 65535", a->first - 1,
-                p->replicas);
-        }
+        check_range(l, &ranges[i]);
         for (size_t k = 0; k < i; k++) {
-            const struct port_range *b = &ranges[k];
-            if (a->first <= a->last && b->first <= b->last && a->first <= b->last &&
-                b->first <= a->last) {
-                say(errors, file, a->field, "port %u is also %s's",
-                    a->first > b->first ? a->first : b->first, b->field);
-            }
+            check_collision(l, &ranges[i], &ranges[k]);
         }
     }
+}
+
+/* --- interfaces --- */
+
+static void check_interface(struct look *l)
+{
+    const char *name = l->pool->local.register_interface;
+
+    if (name != NULL && if_nametoindex(name) == 0) {
+        SAY(l, errors, "spec.local.registerInterface", "there is no interface '%s'", name);
+    }
+}
+
+/* Our own are tun{index}. Another one in the base subnet would lose its traffic to them, or take
+ * theirs: not certain enough to refuse, as routes decide. */
+static void check_overlap(struct look *l)
+{
+    struct ifaddrs *all = NULL;
+
+    if (getifaddrs(&all) < 0) {
+        return;
+    }
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
+            strncmp(i->ifa_name, "tun", 3) == 0) {
+            continue;
+        }
+        uint32_t address =
+            ntohl(((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr);
+        if (subnet_contains(l->pool->network.base, address)) {
+            SAY(l, warnings, "spec.network.baseSubnet", "%s holds %s of interface %s",
+                subnet_format(l->pool->network.base).text, address_format(address).text,
+                i->ifa_name);
+        }
+    }
+    freeifaddrs(all);
 }
 
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings)
 {
-    size_t before = errors->count;
+    struct look l = {.pool = p};
 
-    check_tls(file, &p->openvpn.tls, errors, warnings);
-    check_ports(file, p, errors);
-    if (p->local.register_interface != NULL && if_nametoindex(p->local.register_interface) == 0) {
-        say(errors, file, "spec.local.registerInterface", "there is no interface '%s'",
-            p->local.register_interface);
+    faults_init(&l.errors, file);
+    faults_init(&l.warnings, file);
+    l.errors.name_of = p->name_of;
+    l.warnings.name_of = p->name_of;
+    check_tls(&l);
+    check_ports(&l);
+    check_interface(&l);
+    check_overlap(&l);
+    int r = l.errors.count > 0 ? -EINVAL : 0;
+    faults_write(&l.errors, errors);
+    if (warnings != NULL) {
+        faults_write(&l.warnings, warnings);
     }
-    return errors->count > before ? -EINVAL : 0;
+    faults_clear(&l.errors);
+    faults_clear(&l.warnings);
+    return r;
 }
 
 /* --- what OpenVPN runs with, as a number --- */

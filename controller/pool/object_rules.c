@@ -1,33 +1,9 @@
 #include "controller/pool/object_rules.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-/* The node at a dotted path, or the nearest one above it that exists. */
-static const struct yaml_node *locate(const struct yaml_node *root, const char *path)
-{
-    const struct yaml_node *at = root;
-
-    while (*path != '\0') {
-        char key[64];
-        size_t len = strcspn(path, ".");
-        snprintf(key, sizeof(key), "%.*s", (int)len, path);
-        const struct yaml_node *inner = yaml_tree_get(at, key);
-        if (inner == NULL) {
-            break;
-        }
-        at = inner;
-        path += len + (path[len] == '.');
-    }
-    return at;
-}
-
-#define RULE_ERROR(r, root, path, ...)                              \
-    do {                                                            \
-        const struct yaml_node *at_ = locate(root, path);           \
-        schema_error(r, at_->line, at_->column, path, __VA_ARGS__); \
-    } while (0)
+#define NETWORK "spec.network."
+#define OPENVPN "spec.openvpn."
 
 /* RFC 1123 label: what a Pod's name and an nftables table can begin with. */
 static bool is_label(const char *text)
@@ -38,50 +14,87 @@ static bool is_label(const char *text)
            text[0] != '-' && text[len - 1] != '-';
 }
 
-static void check_name(struct schema_reader *r, const struct yaml_node *root,
-                       const struct pool_object *p)
+static void check_name(struct faults *f, const struct yaml_node *root, const struct pool_object *p)
 {
-    if (!is_label(p->name)) {
-        RULE_ERROR(r, root, "metadata.name",
-                   "'%.64s' is not made of lower-case letters, digits and inner dashes", p->name);
+    if (p->name != NULL && !faults_at(f, "metadata.name") && !is_label(p->name)) {
+        object_fault(f, root, "metadata.name",
+                     "'%.64s' is not made of lower-case letters, digits and inner dashes", p->name);
     }
 }
 
-/* Is the address one that a device or the far end of a link would get? */
-static bool is_taken(const struct pool_network *n, uint32_t address)
+/* Ranges that no network of ours can live in. */
+static void check_base(struct faults *f, const struct yaml_node *root, const struct pool_object *p)
 {
-    uint32_t size = (uint32_t)1 << (32 - n->instance_prefix_len);
-    uint32_t host = (address - n->base.network) % size;
+    static const struct {
+        struct subnet range;
+        const char *what;
+    } taken[] = {
+        {{0x00000000, 8}, "0.0.0.0/8, which means this host"},
+        {{0x7f000000, 8}, "the loopback network 127.0.0.0/8"},
+        {{0xa9fe0000, 16}, "the link-local network 169.254.0.0/16"},
+        {{0xe0000000, 3}, "the multicast and reserved addresses from 224.0.0.0"},
+    };
 
-    return host >= 2 && host <= size - 2;
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+        if (subnet_overlaps(p->network.base, taken[i].range)) {
+            object_fault(f, root, NETWORK "baseSubnet", "%s overlaps %s",
+                         subnet_format(p->network.base).text, taken[i].what);
+            return;
+        }
+    }
 }
 
-static void check_network(struct schema_reader *r, const struct yaml_node *root,
+/* The first usable address of a block is the one that no device gets. */
+static bool is_free(const struct pool_network *n, uint32_t address)
+{
+    uint32_t size = (uint32_t)1 << (32 - n->instance_prefix_len);
+
+    return (address - n->base.network) % size == 1;
+}
+
+static void check_gateway(struct faults *f, const struct yaml_node *root,
+                          const struct pool_object *p)
+{
+    const struct pool_network *n = &p->network;
+    struct subnet block = {n->gateway & subnet_netmask(n->instance_prefix_len),
+                           n->instance_prefix_len};
+
+    if (n->gateway == 0) {
+        return;
+    }
+    if (!subnet_contains(n->base, n->gateway)) {
+        object_fault(f, root, NETWORK "gateway", "%s is not in the base subnet %s",
+                     address_format(n->gateway).text, subnet_format(n->base).text);
+    } else if (!is_free(n, n->gateway)) {
+        object_fault(f, root, NETWORK "gateway",
+                     "%s is in use in its block %s; the one that is free there is %s",
+                     address_format(n->gateway).text, subnet_format(block).text,
+                     address_format(block.network + 1).text);
+    }
+}
+
+static void check_network(struct faults *f, const struct yaml_node *root,
                           const struct pool_object *p)
 {
     const struct pool_network *n = &p->network;
     uint32_t fit = subnet_instances(n->base, n->instance_prefix_len);
 
+    if (faults_at(f, NETWORK "baseSubnet") || faults_at(f, NETWORK "instancePrefixLength")) {
+        return;
+    }
+    check_base(f, root, p);
     if (fit == 0) {
-        RULE_ERROR(r, root, "spec.network.instancePrefixLength",
-                   "/%u is larger than the base subnet %s", n->instance_prefix_len,
-                   subnet_format(n->base).text);
+        object_fault(f, root, NETWORK "instancePrefixLength",
+                     "an instance's /%u does not fit into the base subnet %s",
+                     n->instance_prefix_len, subnet_format(n->base).text);
         return;
     }
-    if (p->replicas > fit) {
-        RULE_ERROR(r, root, "spec.replicas", "%u instances of /%u do not fit into %s, %u do",
-                   p->replicas, n->instance_prefix_len, subnet_format(n->base).text, fit);
+    if (p->replicas > fit && !faults_at(f, "spec.replicas")) {
+        object_fault(f, root, "spec.replicas", "%u instances of /%u do not fit into %s: %u do",
+                     p->replicas, n->instance_prefix_len, subnet_format(n->base).text, fit);
     }
-    if (n->gateway == 0) {
-        return;
-    }
-    if (!subnet_contains(n->base, n->gateway)) {
-        RULE_ERROR(r, root, "spec.network.gateway", "%s is not in the base subnet %s",
-                   address_format(n->gateway).text, subnet_format(n->base).text);
-    } else if (is_taken(n, n->gateway)) {
-        RULE_ERROR(r, root, "spec.network.gateway",
-                   "%s is an address for devices; the first usable one of a block is free: %s",
-                   address_format(n->gateway).text, address_format(n->base.network + 1).text);
+    if (!faults_at(f, NETWORK "gateway")) {
+        check_gateway(f, root, p);
     }
 }
 
@@ -90,56 +103,67 @@ static bool is_udp(enum pool_protocol protocol)
     return protocol >= POOL_UDP;
 }
 
-static void check_openvpn(struct schema_reader *r, const struct yaml_node *root,
+static void check_protocol(struct faults *f, const struct yaml_node *root,
+                           const struct pool_object *p)
+{
+    if (faults_at(f, OPENVPN "protocol")) {
+        return;
+    }
+    if (is_udp(p->openvpn.protocol) && p->replicas > 1) {
+        object_fault(f, root, OPENVPN "protocol",
+                     "udp cannot be balanced: it takes 1 replica, not %u", p->replicas);
+    }
+    if (!is_udp(p->openvpn.protocol) && p->openvpn.explicit_exit_notify > 0) {
+        object_fault(f, root, OPENVPN "explicitExitNotify", "has a meaning with udp only");
+    }
+    if (is_udp(p->openvpn.protocol) && p->haproxy.proxy_protocol) {
+        object_fault(f, root, "spec.haproxy.proxyProtocol", "has a meaning with tcp only");
+    }
+}
+
+static void check_openvpn(struct faults *f, const struct yaml_node *root,
                           const struct pool_object *p)
 {
     const struct pool_openvpn *o = &p->openvpn;
 
-    if (is_udp(o->protocol) && p->replicas > 1) {
-        RULE_ERROR(r, root, "spec.openvpn.protocol",
-                   "udp can not be balanced: it needs replicas 1, not %u", p->replicas);
+    check_protocol(f, root, p);
+    if (!faults_at(f, OPENVPN "keepalive.timeoutSeconds") &&
+        o->keepalive_timeout_s < 2 * o->keepalive_interval_s) {
+        object_fault(f, root, OPENVPN "keepalive.timeoutSeconds",
+                     "%u is less than twice intervalSeconds (%u): one lost ping would end a link",
+                     o->keepalive_timeout_s, o->keepalive_interval_s);
     }
-    if (!is_udp(o->protocol) && o->explicit_exit_notify > 0) {
-        RULE_ERROR(r, root, "spec.openvpn.explicitExitNotify", "means something with udp only");
-    }
-    if (o->keepalive_timeout_s < 2 * o->keepalive_interval_s) {
-        RULE_ERROR(r, root, "spec.openvpn.keepalive.timeoutSeconds",
-                   "%u is less than twice intervalSeconds (%u): a single lost ping would end it",
-                   o->keepalive_timeout_s, o->keepalive_interval_s);
-    }
-    if (o->tls.secret_name != NULL &&
-        (o->tls.ca_file != NULL || o->tls.cert_file != NULL || o->tls.key_file != NULL)) {
-        RULE_ERROR(r, root, "spec.openvpn.tls",
-                   "secretName (Kubernetes) and files (one machine) exclude each other");
+    if (o->tls.secret_name != NULL && (o->tls.ca_file != NULL || o->tls.cert_file != NULL ||
+                                       o->tls.key_file != NULL || o->tls.dh_file != NULL)) {
+        object_fault(f, root, OPENVPN "tls",
+                     "secretName (Kubernetes) and files (one machine) exclude each other");
     }
 }
 
-static void check_rest(struct schema_reader *r, const struct yaml_node *root,
-                       const struct pool_object *p)
+static void check_rest(struct faults *f, const struct yaml_node *root, const struct pool_object *p)
 {
-    if ((p->throttle.down == 0) != (p->throttle.up == 0)) {
-        RULE_ERROR(r, root, "spec.throttle", "needs both down and up, or neither");
+    bool down = p->throttle.down > 0 || faults_at(f, "spec.throttle.down");
+    bool up = p->throttle.up > 0 || faults_at(f, "spec.throttle.up");
+    const char *map = p->haproxy.cpu_map;
+
+    if (down != up) {
+        object_fault(f, root, "spec.throttle", "has %s without %s: give both or neither",
+                     down ? "down" : "up", down ? "up" : "down");
     }
-    if (p->rollout.max_surge == 0 && p->rollout.max_unavailable == 0) {
-        RULE_ERROR(r, root, "spec.rollout",
-                   "maxSurge and maxUnavailable are both 0: nothing could ever be replaced");
+    if (p->rollout.max_surge == 0 && p->rollout.max_unavailable == 0 &&
+        !faults_at(f, "spec.rollout.maxSurge") && !faults_at(f, "spec.rollout.maxUnavailable")) {
+        object_fault(f, root, "spec.rollout",
+                     "maxSurge and maxUnavailable are both 0: nothing could ever be replaced");
     }
-    if (p->haproxy.cpu_map != NULL &&
-        strspn(p->haproxy.cpu_map, "abcdefghijklmnopqrstuvwxyz0123456789:/-, ") !=
-            strlen(p->haproxy.cpu_map)) {
-        RULE_ERROR(r, root, "spec.haproxy.cpuMap", "'%.64s' is not a cpu-map of haproxy's",
-                   p->haproxy.cpu_map);
+    if (map != NULL && strspn(map, "abcdefghijklmnopqrstuvwxyz0123456789:/-, ") != strlen(map)) {
+        object_fault(f, root, "spec.haproxy.cpuMap", "'%.64s' is not a cpu-map of haproxy's", map);
     }
 }
 
-void object_rules_check(struct schema_reader *r, const struct yaml_node *root,
-                        const struct pool_object *p)
+void object_rules_check(struct faults *f, const struct yaml_node *root, const struct pool_object *p)
 {
-    if (root->kind != YAML_MAP) {
-        return;
-    }
-    check_name(r, root, p);
-    check_network(r, root, p);
-    check_openvpn(r, root, p);
-    check_rest(r, root, p);
+    check_name(f, root, p);
+    check_network(f, root, p);
+    check_openvpn(f, root, p);
+    check_rest(f, root, p);
 }

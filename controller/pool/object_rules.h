@@ -1,9 +1,22 @@
-/* object_rules: what the fields of a pool mean to each other. The same rules are the CRD's CEL
- * expressions. Private to the object. */
+/* object_rules: from a tree to an object: the table of fields, then what the fields mean to each
+ * other. The same rules are the CRD's CEL expressions. Private to the object and the variables. */
 #pragma once
 
 #include "controller/pool/schema.h"
 
-/* root: for positions; p: as far as it could be read. */
-void object_rules_check(struct schema_reader *r, const struct yaml_node *root,
+extern const struct field object_fields[]; /* of the whole object; ended by a NULL name */
+
+/* 0, or -EINVAL when there are faults, *ret untouched. Takes root over as ret->origin. */
+int object_read(struct faults *faults, struct yaml_node *root, struct pool_object *ret);
+
+/* p: as far as it could be read; a field with a fault of its own is not looked at again. */
+void object_rules_check(struct faults *faults, const struct yaml_node *root,
                         const struct pool_object *p);
+
+/* A fault of the field at path, wherever root says that it stands (root may be NULL). */
+#define object_fault(faults, root, path, ...)                                                \
+    do {                                                                                     \
+        const struct yaml_node *at_ = yaml_tree_locate(root, path);                          \
+        faults_add(faults, at_ != NULL ? at_->line : 0, at_ != NULL ? at_->column : 0, path, \
+                   __VA_ARGS__);                                                             \
+    } while (0)

@@ -1,42 +1,25 @@
 #include "controller/pool/schema.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define WORD_MAX 64
-#define PATH_TEXT_MAX 192
 
-void schema_error(struct schema_reader *r, int line, int column, const char *path, const char *fmt,
-                  ...)
-{
-    char text[ERR_TEXT_MAX];
-    va_list args;
+#define say(faults, node, path, ...) \
+    faults_add(faults, (node)->line, (node)->column, path, __VA_ARGS__)
 
-    if (++r->errors->count > POOL_ERRORS_MAX) {
-        return;
-    }
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    buf_printf(&r->errors->text, "%s:%d:%d: %s%s%s\n", r->file, line, column, path,
-               path[0] != '\0' ? ": " : "", text);
-}
-
-static void value_error(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void value_error(struct faults *faults, const struct yaml_node *node, const char *path,
                         const char *wanted)
 {
-    static const char *const kinds[] = {
-        [YAML_SCALAR] = "", [YAML_MAP] = "a map", [YAML_LIST] = "a list"};
-
     if (node->kind != YAML_SCALAR) {
-        schema_error(r, node->line, node->column, path, "is %s, not %s", kinds[node->kind], wanted);
+        say(faults, node, path, "is a %s, not %s", node->kind == YAML_MAP ? "map" : "list", wanted);
     } else if (yaml_tree_is_null(node)) {
-        schema_error(r, node->line, node->column, path, "is empty, not %s", wanted);
+        say(faults, node, path, "is empty, not %s", wanted);
+    } else if (node->quoted) {
+        say(faults, node, path, "\"%.64s\" is a text, not %s", node->text, wanted);
     } else {
-        schema_error(r, node->line, node->column, path, "'%.64s' is not %s", node->text, wanted);
+        say(faults, node, path, "'%.64s' is not %s", node->text, wanted);
     }
 }
 
@@ -87,30 +70,27 @@ static const struct field *find(const struct field *fields, const char *name)
     return NULL;
 }
 
-static bool parse_number(const struct yaml_node *node, int64_t *ret)
+/* Decimal without leading zeros, which YAML 1.1 would read as octal. */
+static bool is_number(const struct yaml_node *node)
 {
-    char *end = NULL;
+    const char *digits = node->text + (node->text[0] == '-');
+    size_t len = strlen(digits);
 
-    if (node->kind != YAML_SCALAR || node->quoted || node->len == 0 || node->len > 18 ||
-        strspn(node->text, "-0123456789") != node->len) {
-        return false;
-    }
-    *ret = strtoll(node->text, &end, 10);
-    return *end == '\0';
+    return !node->quoted && len > 0 && strspn(digits, "0123456789") == len &&
+           (digits[0] != '0' || len == 1);
 }
 
-static void read_number(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_number(struct faults *faults, const struct yaml_node *node, const char *path,
                         const struct field *f, void *at)
 {
-    int64_t value = 0;
-
-    if (!parse_number(node, &value)) {
-        value_error(r, node, path, "a whole number");
+    if (node->kind != YAML_SCALAR || !is_number(node)) {
+        value_error(faults, node, path, "a whole number");
         return;
     }
+    int64_t value = node->len <= 18 ? strtoll(node->text, NULL, 10) : INT64_MAX;
     if (value < f->min || value > f->max) {
-        schema_error(r, node->line, node->column, path, "%lld is not in %lld to %lld",
-                     (long long)value, (long long)f->min, (long long)f->max);
+        say(faults, node, path, "%.32s is not in %lld to %lld", node->text, (long long)f->min,
+            (long long)f->max);
         return;
     }
     if (f->kind == FIELD_U8) {
@@ -122,14 +102,14 @@ static void read_number(struct schema_reader *r, const struct yaml_node *node, c
     }
 }
 
-static void read_bool(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_bool(struct faults *faults, const struct yaml_node *node, const char *path,
                       bool *at)
 {
     bool is_true = node->kind == YAML_SCALAR && !node->quoted && strcmp(node->text, "true") == 0;
     bool is_false = node->kind == YAML_SCALAR && !node->quoted && strcmp(node->text, "false") == 0;
 
     if (!is_true && !is_false) {
-        value_error(r, node, path, "true or false");
+        value_error(faults, node, path, "true or false");
         return;
     }
     *at = is_true;
@@ -151,25 +131,25 @@ static void replace(char **at, char *text)
     *at = text;
 }
 
-static void read_str(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_str(struct faults *faults, const struct yaml_node *node, const char *path,
                      const struct field *f, char **at)
 {
     if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
-        value_error(r, node, path, "a text");
+        value_error(faults, node, path, "a text");
         return;
     }
     if ((int64_t)node->len < f->min || (int64_t)node->len > f->max) {
-        schema_error(r, node->line, node->column, path, "has %zu characters, not %lld to %lld",
-                     node->len, (long long)f->min, (long long)f->max);
+        say(faults, node, path, "has %zu characters, not %lld to %lld", node->len,
+            (long long)f->min, (long long)f->max);
         return;
     }
     if (!printable(node->text)) {
-        schema_error(r, node->line, node->column, path, "has control characters");
+        say(faults, node, path, "has control characters");
         return;
     }
-    const char *slash = strrchr(r->file, '/');
+    const char *slash = strrchr(faults->file, '/');
     if (f->kind == FIELD_PATH && node->text[0] != '/' && slash != NULL) {
-        replace(at, xasprintf("%.*s/%s", (int)(slash - r->file), r->file, node->text));
+        replace(at, xasprintf("%.*s/%s", (int)(slash - faults->file), faults->file, node->text));
     } else {
         replace(at, xstrdup(node->text));
     }
@@ -195,14 +175,14 @@ bool rate_parse(const char *text, uint64_t *ret)
     return false;
 }
 
-static void read_address(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_address(struct faults *faults, const struct yaml_node *node, const char *path,
                          const struct field *f, void *at)
 {
     struct err err = {0};
     int result = 0;
 
     if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
-        value_error(r, node, path,
+        value_error(faults, node, path,
                     f->kind == FIELD_SUBNET ? "a subnet such as 100.64.0.0/10" : "an IPv4 address");
         return;
     }
@@ -212,24 +192,24 @@ static void read_address(struct schema_reader *r, const struct yaml_node *node, 
         result = address_parse(node->text, at, &err);
     }
     if (result < 0) {
-        schema_error(r, node->line, node->column, path, "%s", err.text);
+        say(faults, node, path, "%s", err.text);
     }
 }
 
-static void read_host(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_host(struct faults *faults, const struct yaml_node *node, const char *path,
                       char **at)
 {
     unsigned char address[16];
 
     if (node->kind != YAML_SCALAR || (inet_pton(AF_INET, node->text, address) != 1 &&
                                       inet_pton(AF_INET6, node->text, address) != 1)) {
-        value_error(r, node, path, "an IPv4 or IPv6 address");
+        value_error(faults, node, path, "an IPv4 or IPv6 address");
         return;
     }
     replace(at, xstrdup(node->text));
 }
 
-static void read_enum(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_enum(struct faults *faults, const struct yaml_node *node, const char *path,
                       const struct field *f, int *at)
 {
     char wanted[128] = "one of ";
@@ -242,7 +222,7 @@ static void read_enum(struct schema_reader *r, const struct yaml_node *node, con
         size_t len = strlen(wanted);
         snprintf(wanted + len, sizeof(wanted) - len, "%s%s", i > 0 ? ", " : "", f->names[i]);
     }
-    value_error(r, node, path, wanted);
+    value_error(faults, node, path, wanted);
 }
 
 /* Letters, digits, - and _: what OpenVPN's lists are made of, and nothing that could be more. */
@@ -255,108 +235,110 @@ static bool is_word(const struct yaml_node *node)
            strspn(node->text, allowed) == node->len;
 }
 
-static void read_words(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_words(struct faults *faults, const struct yaml_node *node, const char *path,
                        char **at)
 {
     AUTO(buf) struct buf joined;
 
     buf_init(&joined, 1024);
     if (node->kind != YAML_LIST || node->first == NULL) {
-        value_error(r, node, path, "a list of names");
+        value_error(faults, node, path, "a list of names");
         return;
     }
     for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
         if (!is_word(item)) {
-            value_error(r, item, path, "a name");
+            value_error(faults, item, path, "a name");
             return;
         }
         if (buf_printf(&joined, "%s%s", joined.len > 0 ? ":" : "", item->text) < 0) {
-            schema_error(r, item->line, item->column, path, "the list is too long");
+            say(faults, item, path, "the list is too long");
             return;
         }
     }
     replace(at, buf_take(&joined));
 }
 
-static void read_field(struct schema_reader *r, const struct yaml_node *node, const char *path,
+static void read_field(struct faults *faults, const struct yaml_node *node, const char *path,
                        const struct field *f, char *target)
 {
     void *at = target + f->offset;
 
     switch (f->kind) {
     case FIELD_OBJECT:
-        schema_read(r, node, path, f->fields, target);
+        schema_read(faults, node, path, f->fields, target);
         break;
     case FIELD_IGNORED:
         break;
     case FIELD_STR:
     case FIELD_PATH:
-        read_str(r, node, path, f, at);
+        read_str(faults, node, path, f, at);
         break;
     case FIELD_LITERAL:
         if (node->kind != YAML_SCALAR || strcmp(node->text, f->want) != 0) {
-            value_error(r, node, path, f->want);
+            value_error(faults, node, path, f->want);
         }
         break;
     case FIELD_U8:
     case FIELD_U16:
     case FIELD_U32:
-        read_number(r, node, path, f, at);
+        read_number(faults, node, path, f, at);
         break;
     case FIELD_BOOL:
-        read_bool(r, node, path, at);
+        read_bool(faults, node, path, at);
         break;
     case FIELD_RATE:
         if (node->kind != YAML_SCALAR || !rate_parse(node->text, at)) {
-            value_error(r, node, path, "a rate such as 500kbit, 10mbit or 1gbit");
+            value_error(faults, node, path, "a rate such as 500kbit, 10mbit or 1gbit");
         }
         break;
     case FIELD_SUBNET:
     case FIELD_ADDRESS:
-        read_address(r, node, path, f, at);
+        read_address(faults, node, path, f, at);
         break;
     case FIELD_HOST:
-        read_host(r, node, path, at);
+        read_host(faults, node, path, at);
         break;
     case FIELD_ENUM:
-        read_enum(r, node, path, f, at);
+        read_enum(faults, node, path, f, at);
         break;
     case FIELD_WORDS:
-        read_words(r, node, path, at);
+        read_words(faults, node, path, at);
         break;
     }
 }
 
-static void unknown_key(struct schema_reader *r, const struct yaml_node *node, const char *path,
-                        const struct field *fields)
+static void unknown_field(struct faults *faults, const struct yaml_node *node, const char *path,
+                          const struct field *fields)
 {
     const char *meant = nearest(node->key, fields);
 
-    schema_error(r, node->key_line, node->key_column, path, "unknown field '%.64s'%s%s%s",
-                 node->key, meant != NULL ? ", did you mean '" : "", meant != NULL ? meant : "",
-                 meant != NULL ? "'?" : "");
+    faults_add(faults, node->key_line, node->key_column, path, "unknown field%s%s%s",
+               meant != NULL ? ", did you mean '" : "", meant != NULL ? meant : "",
+               meant != NULL ? "'?" : "");
 }
 
-void schema_read(struct schema_reader *r, const struct yaml_node *map, const char *path,
+void schema_read(struct faults *faults, const struct yaml_node *map, const char *path,
                  const struct field *fields, void *target)
 {
+    char inner[FAULT_PATH_MAX];
+
     if (map->kind != YAML_MAP) {
-        value_error(r, map, path, "a map of fields");
+        value_error(faults, map, path, "a map of fields");
         return;
     }
     for (const struct yaml_node *node = map->first; node != NULL; node = node->next) {
-        char inner[PATH_TEXT_MAX];
         const struct field *f = find(fields, node->key);
+        yaml_path_join(inner, path, node->key);
         if (f == NULL) {
-            unknown_key(r, node, path, fields);
-            continue;
+            unknown_field(faults, node, inner, fields);
+        } else if (!node->faulty) {
+            read_field(faults, node, inner, f, target);
         }
-        snprintf(inner, sizeof(inner), "%s%s%s", path, path[0] != '\0' ? "." : "", node->key);
-        read_field(r, node, inner, f, target);
     }
     for (const struct field *f = fields; f->name != NULL; f++) {
         if (f->required && yaml_tree_get(map, f->name) == NULL) {
-            schema_error(r, map->line, map->column, path, "field '%s' is missing", f->name);
+            yaml_path_join(inner, path, f->name);
+            say(faults, map, inner, "is missing");
         }
     }
 }

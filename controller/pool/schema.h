@@ -2,14 +2,14 @@
  * shapes and ranges; what fields mean to each other is object_rules.c's. Private to the object. */
 #pragma once
 
-#include "controller/pool/object.h"
+#include "controller/pool/faults.h"
 #include "controller/pool/yaml_tree.h"
 
 enum field_kind {
     FIELD_OBJECT,  /* fields */
     FIELD_IGNORED, /* others' business: labels, status */
     FIELD_STR,     /* char *: min..max bytes */
-    FIELD_PATH,    /* char *: made absolute from the file's folder */
+    FIELD_PATH,    /* char *: relative to the file's folder */
     FIELD_LITERAL, /* must be the text of want; nothing is stored */
     FIELD_U8,      /* numbers: min..max */
     FIELD_U16,
@@ -34,18 +34,9 @@ struct field {
     const struct field *fields; /* FIELD_OBJECT: ended by a NULL name */
 };
 
-struct schema_reader {
-    const char *file;
-    struct pool_errors *errors;
-};
-
 /* Reads map by fields into *target. path: of map, "" or "spec.network". */
-void schema_read(struct schema_reader *r, const struct yaml_node *map, const char *path,
+void schema_read(struct faults *faults, const struct yaml_node *map, const char *path,
                  const struct field *fields, void *target);
-
-/* "file:line:column: path: text"; path may be "". */
-void schema_error(struct schema_reader *r, int line, int column, const char *path, const char *fmt,
-                  ...) PRINTF_LIKE(5, 6);
 
 /* "10mbit" -> 10000000 bit/s. False: not such a thing, or 0. */
 bool rate_parse(const char *text, uint64_t *ret);
