@@ -131,8 +131,10 @@ static void broadcast(struct streams *s, const struct buf *line)
 
 static void on_up(void *arg, const struct table_session *s)
 {
+    if (((struct streams *)arg)->count == 0) { /* the usual case: nothing to be written */
+        return;
+    }
     AUTO(buf) struct buf b;
-
     buf_init(&b, RENDER_LINE_MAX);
     render_session(&b, "up", s, -1);
     buf_append_str(&b, "\n");
@@ -141,8 +143,10 @@ static void on_up(void *arg, const struct table_session *s)
 
 static void on_down(void *arg, const struct table_session *s, int64_t at_ms)
 {
+    if (((struct streams *)arg)->count == 0) {
+        return;
+    }
     AUTO(buf) struct buf b;
-
     buf_init(&b, RENDER_LINE_MAX);
     render_session(&b, "down", s, at_ms);
     buf_append_str(&b, "\n");
