@@ -658,13 +658,24 @@ void http_conn_open(struct http_site *site, int fd)
     conn_watch(c);
 }
 
+/* Its request may have come without our having looked. */
+static bool has_unread(const struct http_conn *c)
+{
+    char byte;
+
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 bool http_conn_close_idle(struct http_site *site)
 {
-    if (site->idle.next == &site->idle) {
-        return false;
+    for (struct ring *r = site->idle.next; r != &site->idle; r = r->next) {
+        struct http_conn *c = CONTAINER_OF(r, struct http_conn, in_idle);
+        if (!has_unread(c)) {
+            conn_close(c);
+            return true;
+        }
     }
-    conn_close(CONTAINER_OF(site->idle.next, struct http_conn, in_idle));
-    return true;
+    return false;
 }
 
 void http_conn_close_all(struct http_site *site)

@@ -94,6 +94,9 @@ static void on_acceptable(void *arg, int events, int error)
     (void)events;
     (void)error;
     for (int i = 0; i < ACCEPTS_A_ROUND; i++) {
+        if (i > 0 && l->connections >= l->max_connections) {
+            return; /* is there a newcomer at all? If so, we are called again */
+        }
         if (!make_room(l)) {
             l->is_full = true;
             loop_io_set(l->io, 0);
