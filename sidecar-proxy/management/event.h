@@ -41,7 +41,7 @@ struct event_parser {
     char version[EVENT_VERSION_MAX];
     char address[EVENT_REMOTE_MAX]; /* of the peer */
     char port[EVENT_REMOTE_MAX];
-    char remote[2 * EVENT_REMOTE_MAX];
+    char remote[2 * EVENT_REMOTE_MAX + sizeof("[]:")];
 };
 
 void event_parser_init(struct event_parser *p);
