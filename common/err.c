@@ -6,6 +6,9 @@
 #include <string.h>
 
 static size_t format(struct err *err, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static size_t format(struct err *err, const char *fmt, va_list args)
 {
     int len = vsnprintf(err->text, sizeof(err->text), fmt, args);
 
