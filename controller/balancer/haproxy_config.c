@@ -4,6 +4,15 @@
 #include <string.h>
 
 #define OWN_CONNECTIONS 100 /* runtime socket, /ping and metrics beside the devices */
+#define OWN_DESCRIPTORS 200 /* listeners, pollers, pipes between threads */
+
+uint32_t haproxy_config_connections(uint64_t descriptors)
+{
+    uint64_t least = 2 * OWN_CONNECTIONS + OWN_DESCRIPTORS;
+    uint64_t most = descriptors > least ? (descriptors - least) / 2 : 1;
+
+    return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
 
 static bool plain(const char *path)
 {

@@ -26,5 +26,8 @@ struct haproxy_config {
     const char *controller_socket;
 };
 
+/* How many devices haproxy can carry with so many descriptors: two each, and some of its own. */
+uint32_t haproxy_config_connections(uint64_t descriptors);
+
 /* -EMSGSIZE as buf_append(). Paths must be free of blanks, quotes and control bytes (-EINVAL). */
 int haproxy_config_render(const struct haproxy_config *config, struct buf *ret, struct err *err);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define RETIRED_MAX 16
 #define HAPROXY_FILE_MAX ((size_t)65536)
@@ -44,12 +45,29 @@ static const enum local_tool tools[LOCAL_PROGRAMS] = {
 
 /* --- settings --- */
 
+/* haproxy does not start when it may not open as many descriptors as its maximum needs. */
+static uint32_t connections(uint32_t wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
+        return wanted;
+    }
+    uint32_t most = haproxy_config_connections(limit.rlim_max);
+    if (most >= wanted) {
+        return wanted;
+    }
+    log_warn("haproxy may open too few descriptors for as many connections (ulimit -n)", "wanted",
+             NUM(wanted), "connections", NUM(most), NULL);
+    return most;
+}
+
 static int render_haproxy(const struct local_programs *p, struct buf *ret, struct err *err)
 {
     const struct pool_object *pool = p->host->pool;
     struct haproxy_config config = {
         .port = pool->haproxy.port,
-        .max_connections = pool->haproxy.max_connections,
+        .max_connections = connections(pool->haproxy.max_connections),
         .idle_timeout_s = pool->haproxy.idle_timeout_s,
         .threads = pool->haproxy.threads,
         .cpu_map = pool->haproxy.cpu_map,
