@@ -149,6 +149,9 @@ class Device:
 
     @property
     def online(self):
+        """Its OpenVPN runs, and the last that it said of its connection is that it is up."""
+        if self.keeper is None or self.openvpn.poll() is not None:
+            return False
         state = False
         for _, line in self.log():
             if _UP in line:

@@ -9,7 +9,7 @@ import subprocess
 
 from lab.netns import run
 from lab.state import State
-from lab.wait import wait_until
+from lab.wait import Hopeless, wait_until
 from standin.client import UnixConnection
 
 PROGRAMS = ("vpn-controller", "vpn-sidecar", "vpn-state", "vpn-connect-proxy", "openvpn", "haproxy")
@@ -100,7 +100,7 @@ class Pool:
 
         def ready():
             if self.process is not None and self.process.poll() is not None:
-                raise RuntimeError("the controller ended with %s:\n%s" % (
+                raise Hopeless("the controller ended with %s:\n%s" % (
                     self.process.returncode, self.log()[-3000:]))
             found = [i for i in self.state.instances() if i["connected"] and i["phase"] == "ready"]
             return self.state.ready() and len(found) == wanted

@@ -3,6 +3,10 @@
 import time
 
 
+class Hopeless(AssertionError):
+    """Raised in a condition: it will not come true any more."""
+
+
 def wait_until(condition, timeout, what, step=0.05):
     """Polls until condition() is true and returns its value. AssertionError with what, and with the
     last value or exception, after timeout seconds."""
@@ -13,6 +17,8 @@ def wait_until(condition, timeout, what, step=0.05):
             last = condition()
             if last:
                 return last
+        except Hopeless:
+            raise
         except (OSError, RuntimeError, ValueError, KeyError, AssertionError) as failure:
             last = failure
         if time.monotonic() > deadline:
