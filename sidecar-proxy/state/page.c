@@ -76,42 +76,55 @@ static void header(struct buf *b, struct service *s, const char *searched)
     buf_append_str(b, "\"><button>Find</button></form></header>\n<main>\n");
 }
 
-static void chart_points(struct buf *b, const struct recent *r, uint64_t count, uint32_t most)
-{
-    uint64_t first = r->sample_count - count;
+struct series { /* the samples that are kept, and what is now as the last one */
+    const struct recent *recent;
+    uint64_t count;
+    uint32_t now, most;
+};
 
-    for (uint64_t n = 0; n < count; n++) {
-        uint32_t sample = r->samples[(first + n) % RECENT_SAMPLES];
-        buf_printf(b, "%.1f,%.1f ", (double)n * CHART_WIDTH / (double)(count - 1),
-                   CHART_HEIGHT - (double)sample * (CHART_HEIGHT - 6) / most);
+static uint32_t series_at(const struct series *s, uint64_t n)
+{
+    uint64_t first = s->recent->sample_count - (s->count - 1);
+
+    return n + 1 == s->count ? s->now : s->recent->samples[(first + n) % RECENT_SAMPLES];
+}
+
+static struct series series_of(struct service *s)
+{
+    const struct recent *r = &s->recent;
+    struct series series = {.recent = r, .now = (uint32_t)table_counts(s->table).devices};
+
+    series.count = (r->sample_count < RECENT_SAMPLES ? r->sample_count : RECENT_SAMPLES) + 1;
+    for (uint64_t n = 0; n < series.count; n++) {
+        series.most = series_at(&series, n) > series.most ? series_at(&series, n) : series.most;
+    }
+    return series;
+}
+
+static void chart_points(struct buf *b, const struct series *s)
+{
+    double across = s->count > 1 ? (double)CHART_WIDTH / (double)(s->count - 1) : 0;
+    double up = (double)(CHART_HEIGHT - 6) / (s->most > 0 ? s->most : 1);
+
+    for (uint64_t n = 0; n < s->count; n++) {
+        buf_printf(b, "%.1f,%.1f ", (double)n * across, CHART_HEIGHT - series_at(s, n) * up);
     }
 }
 
-static void chart(struct buf *b, const struct recent *r)
+static void chart(struct buf *b, const struct series *s)
 {
-    uint64_t count = r->sample_count < RECENT_SAMPLES ? r->sample_count : RECENT_SAMPLES;
-    uint32_t most = 1;
-
-    for (uint64_t n = 0; n < count; n++) {
-        most = r->samples[n] > most ? r->samples[n] : most;
-    }
     buf_printf(b,
                "<section class=\"card chart\"><h2>Devices online</h2>"
                "<svg id=\"chart\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
-               "aria-label=\"Devices online over time\">",
-               CHART_WIDTH, CHART_HEIGHT);
-    buf_printf(b, "<polygon points=\"0,%d ", CHART_HEIGHT);
-    if (count > 1) {
-        chart_points(b, r, count, most);
-    }
+               "aria-label=\"Devices online over time\"><polygon points=\"0,%d ",
+               CHART_WIDTH, CHART_HEIGHT, CHART_HEIGHT);
+    chart_points(b, s);
     buf_printf(b, "%d,%d\"/><polyline points=\"", CHART_WIDTH, CHART_HEIGHT);
-    if (count > 1) {
-        chart_points(b, r, count, most);
-    }
+    chart_points(b, s);
     buf_append_str(b, "\"/></svg><p><span>at most <b id=\"most\">");
-    html_number(b, most);
+    html_number(b, s->most);
     buf_append_str(b, "</b></span><span>over the last <b id=\"span\">");
-    html_duration(b, count > 0 ? (int64_t)(count - 1) * RECENT_SAMPLE_MS : 0);
+    html_duration(b, (int64_t)(s->count - 1) * RECENT_SAMPLE_MS);
     buf_append_str(b, "</b></span></p></section>\n");
 }
 
@@ -299,7 +312,8 @@ void page_render(struct service *s, const char *query, struct buf *b)
     header(b, s, searched);
     search(b, s, searched);
     tiles(b, s);
-    chart(b, &s->recent);
+    struct series series = series_of(s);
+    chart(b, &series);
     buf_append_str(b, "<div class=\"columns\">\n");
     instances(b, s);
     events(b, s);

@@ -76,16 +76,17 @@ function eventItem(e) {
 }
 
 function drawChart(samples) {
-  const most = Math.max(1, ...samples);
-  const points = samples.length < 2 ? [] : samples.map((n, i) =>
-    (i * CHART_WIDTH / (samples.length - 1)).toFixed(1) + "," +
-    (CHART_HEIGHT - n * (CHART_HEIGHT - 6) / most).toFixed(1));
+  const most = Math.max(...samples);
+  const across = samples.length > 1 ? CHART_WIDTH / (samples.length - 1) : 0;
+  const up = (CHART_HEIGHT - 6) / Math.max(1, most);
+  const points = samples.map((n, i) =>
+    (i * across).toFixed(1) + "," + (CHART_HEIGHT - n * up).toFixed(1));
   const [area, line] = byId("chart").children;
   line.setAttribute("points", points.join(" "));
   area.setAttribute("points",
     ["0," + CHART_HEIGHT, ...points, CHART_WIDTH + "," + CHART_HEIGHT].join(" "));
   byId("most").textContent = number(most);
-  byId("span").textContent = duration(Math.max(0, samples.length - 1) * SAMPLE_MS);
+  byId("span").textContent = duration((samples.length - 1) * SAMPLE_MS);
 }
 
 function show(state, recent) {
@@ -98,7 +99,7 @@ function show(state, recent) {
   byId("instances").replaceChildren(...state.instances.map(instanceRow),
     ...state.missing.map(missingRow));
   byId("events").replaceChildren(...recent.events.slice(0, EVENTS_SHOWN).map(eventItem));
-  drawChart(recent.samples);
+  drawChart([...recent.samples, recent.devices]);
 }
 
 function oneDevice(d) {
@@ -115,8 +116,10 @@ function manyDevices(devices) {
   if (devices.length === 0) {
     return element("p", {}, "No device online begins with this.");
   }
-  return element("ul", { class: "matches" }, ...devices.map((d) =>
+  const list = element("ul", { class: "matches" }, ...devices.map((d) =>
     element("li", {}, link(d.uuid, d.uuid), " at " + d.instance.index + " as " + d.address)));
+  return devices.length < MATCHES_MAX ? list
+    : element("div", {}, list, element("p", {}, "These are the first " + MATCHES_MAX + "."));
 }
 
 async function findOne(uuid) {

@@ -87,7 +87,7 @@ void service_init(struct service *s, struct loop *loop, const struct service_opt
     s->tick = loop_timer_new(loop, tick, s);
     s->sampler = loop_timer_new(loop, sample, s);
     loop_timer_start(s->tick, TICK_MS, TICK_MS);
-    loop_timer_start(s->sampler, 0, RECENT_SAMPLE_MS);
+    loop_timer_start(s->sampler, RECENT_SAMPLE_MS, RECENT_SAMPLE_MS);
 }
 
 void service_clear(struct service *s)
