@@ -1,18 +1,8 @@
 #include "controller/pool/plan.h"
 
-#include <assert.h>
-#include <stdlib.h>
+#include "controller/pool/plan_priv.h"
 
-struct planner {
-    const struct plan_desired *desired;
-    const struct plan_observed *observed;
-    struct plan_result *ret;
-    uint32_t replicas; /* 0 while everything is to end */
-    uint32_t live;     /* STARTING and READY, not lost, not given up or drained by this plan */
-    uint32_t ready;    /* of those, READY and able to serve */
-    uint32_t outdated; /* of those, with another template */
-    bool leaving[PLAN_INDEX_MAX + 1]; /* this plan ends it */
-};
+#include <assert.h>
 
 int64_t plan_backoff_ms(uint32_t failures)
 {
@@ -56,7 +46,22 @@ const char *index_phase_name(enum index_phase phase)
     return names[phase];
 }
 
-static void act(struct planner *p, enum plan_action_kind kind, uint32_t index, const char *reason)
+/* --- shared by the parts --- */
+
+void plan_wake_at(struct planner *p, int64_t at_ms)
+{
+    if (at_ms < p->ret->next_ms) {
+        p->ret->next_ms = at_ms;
+    }
+}
+
+static bool changes_phase(enum plan_action_kind kind)
+{
+    return kind != PLAN_START_OPENVPN && kind != PLAN_START_SIDECAR && kind != PLAN_KILL_OPENVPN &&
+           kind != PLAN_KILL_SIDECAR && kind != PLAN_UNSERVE;
+}
+
+void plan_act(struct planner *p, enum plan_action_kind kind, uint32_t index, const char *reason)
 {
     struct plan_result *ret = p->ret;
 
@@ -64,326 +69,170 @@ static void act(struct planner *p, enum plan_action_kind kind, uint32_t index, c
         ret->actions[ret->count++] =
             (struct plan_action){.kind = kind, .index = index, .reason = reason};
     }
-}
-
-static void wake_at(struct planner *p, int64_t at_ms)
-{
-    if (at_ms < p->ret->next_ms) {
-        p->ret->next_ms = at_ms;
+    if (changes_phase(kind)) {
+        plan_wake_at(p, p->now_ms + PLAN_AGAIN_MS);
     }
 }
 
-static bool is_live(const struct observed_index *o)
+void plan_tell(struct planner *p, enum plan_trouble trouble)
+{
+    p->trouble = trouble > p->trouble ? trouble : p->trouble;
+}
+
+bool plan_is_live(const struct observed_index *o)
 {
     return (o->phase == INDEX_STARTING || o->phase == INDEX_READY) && !o->lost;
 }
 
-static bool can_serve(const struct observed_index *o)
+bool plan_can_serve(const struct observed_index *o)
 {
     return o->phase == INDEX_READY && o->ready && !o->lost && o->openvpn == PROCESS_RUNNING;
 }
 
-static void count(struct planner *p)
+bool plan_is_outdated(const struct observed_index *o)
 {
-    for (size_t i = 0; i < p->observed->index_count; i++) {
-        const struct observed_index *o = &p->observed->indices[i];
-        p->live += is_live(o);
-        p->ready += can_serve(o);
-        p->outdated += is_live(o) && !o->current;
-    }
-    p->ret->ready = p->ready;
+    return plan_is_live(o) && !o->current;
 }
 
-/* Takes an index out of the counts: it is on its way out. */
-static void leave(struct planner *p, const struct observed_index *o)
+/* A new one that has just become ready may fail a moment later: no old one goes for it yet. */
+static bool is_sure(struct planner *p, const struct observed_index *o)
 {
-    p->leaving[o->index] = true;
-    p->live -= is_live(o);
-    p->ready -= can_serve(o);
-    p->outdated -= is_live(o) && !o->current;
+    int64_t at_ms = o->phase_since_ms + PLAN_MIN_READY_MS;
+
+    if (!plan_can_serve(o) || !o->current || p->now_ms >= at_ms) {
+        return plan_can_serve(o);
+    }
+    plan_wake_at(p, at_ms);
+    return false;
 }
 
-/* --- one index by itself --- */
-
-static void keep_sidecar(struct planner *p, const struct observed_index *o)
+static void count(struct planner *p, const struct observed_index *o)
 {
-    if (o->sidecar == PROCESS_ABSENT) {
-        act(p, PLAN_START_SIDECAR, o->index, "not running");
-    } else if (o->sidecar == PROCESS_HUNG) {
-        act(p, PLAN_KILL_SIDECAR, o->index, "does not answer");
-    }
+    p->live += plan_is_live(o);
+    p->starting += plan_is_live(o) && o->phase == INDEX_STARTING;
+    p->ready += plan_can_serve(o);
+    p->sure += is_sure(p, o);
+    p->outdated += plan_is_outdated(o);
 }
 
-/* False: the index was given up. */
-static bool keep_openvpn(struct planner *p, const struct observed_index *o)
+void plan_leave(struct planner *p, const struct observed_index *o)
 {
-    if (o->openvpn == PROCESS_HUNG) {
-        act(p, PLAN_KILL_OPENVPN, o->index, "does not answer");
-    }
-    if (o->openvpn != PROCESS_ABSENT) {
-        return true;
-    }
-    if (o->failures >= PLAN_FAILURES_MAX) {
-        act(p, PLAN_GIVE_UP, o->index, "failed too often");
-        leave(p, o);
-        return false;
-    }
-    if (p->observed->now_ms >= o->not_before_ms) {
-        act(p, PLAN_START_OPENVPN, o->index, o->failures > 0 ? "failed" : "not running");
-    } else {
-        wake_at(p, o->not_before_ms);
-    }
-    return true;
+    p->taken[o->index] = true;
+    p->live -= plan_is_live(o);
+    p->starting -= plan_is_live(o) && o->phase == INDEX_STARTING;
+    p->ready -= plan_can_serve(o);
+    p->sure -= is_sure(p, o);
+    p->outdated -= plan_is_outdated(o);
 }
 
-static void plan_starting(struct planner *p, const struct observed_index *o)
+void plan_end(struct planner *p, const struct observed_index *o, const char *reason)
 {
-    if (p->desired->shutdown) {
-        act(p, PLAN_TERMINATE, o->index, "shutting down");
-        leave(p, o);
-        return;
-    }
-    if (!keep_openvpn(p, o)) {
-        return;
-    }
-    keep_sidecar(p, o);
-    if (o->ready && o->openvpn == PROCESS_RUNNING) {
-        act(p, PLAN_SERVE, o->index, "became ready");
-        return;
-    }
-    if (p->observed->now_ms - o->phase_since_ms >= PLAN_START_TIMEOUT_MS) {
-        p->ret->degraded = "an instance does not become ready";
-    } else {
-        wake_at(p, o->phase_since_ms + PLAN_START_TIMEOUT_MS);
-    }
-}
+    bool may_have_devices = o->phase == INDEX_READY && o->openvpn != PROCESS_ABSENT;
 
-static void plan_ready(struct planner *p, const struct observed_index *o)
-{
-    if (p->desired->shutdown) {
-        act(p, PLAN_DRAIN, o->index, "shutting down");
-        leave(p, o);
-        return;
-    }
-    if (!keep_openvpn(p, o)) {
-        return;
-    }
-    keep_sidecar(p, o);
-    if (can_serve(o) && !o->serving) {
-        act(p, PLAN_SERVE, o->index, "ready again");
-    } else if (!can_serve(o) && o->serving) {
-        act(p, PLAN_UNSERVE, o->index, "not ready");
-    }
-}
-
-static void plan_draining(struct planner *p, const struct observed_index *o)
-{
-    int64_t deadline = o->phase_since_ms + p->desired->drain_timeout_ms;
-
-    if (o->openvpn == PROCESS_ABSENT) {
-        act(p, PLAN_TERMINATE, o->index, "OpenVPN has ended");
-    } else if (o->drained) {
-        act(p, PLAN_TERMINATE, o->index, "drained");
-    } else if (p->observed->now_ms >= deadline) {
-        act(p, PLAN_TERMINATE, o->index, "drain took too long");
-    } else {
-        wake_at(p, deadline);
-        keep_sidecar(p, o);
-    }
-}
-
-static void plan_terminating(struct planner *p, const struct observed_index *o)
-{
-    if (o->openvpn == PROCESS_ABSENT && o->sidecar == PROCESS_ABSENT && !o->listed) {
-        act(p, PLAN_BURY, o->index, "has ended");
-    } else {
-        wake_at(p, p->observed->now_ms + PLAN_TERMINATE_TIMEOUT_MS);
-    }
-}
-
-static void plan_index(struct planner *p, const struct observed_index *o)
-{
-    if (o->lost) { /* keeps its index; who replaces it takes another one */
-        return;
-    }
-    switch (o->phase) {
-    case INDEX_FREE:
-        break;
-    case INDEX_STARTING:
-        plan_starting(p, o);
-        break;
-    case INDEX_READY:
-        plan_ready(p, o);
-        break;
-    case INDEX_DRAINING:
-        plan_draining(p, o);
-        break;
-    case INDEX_TERMINATING:
-        plan_terminating(p, o);
-        break;
-    case INDEX_BURYING:
-        if (o->buried) {
-            act(p, PLAN_FREE, o->index, "buried");
-        }
-        break;
-    }
+    plan_act(p, may_have_devices ? PLAN_DRAIN : PLAN_TERMINATE, o->index, reason);
+    plan_leave(p, o);
 }
 
 /* --- who goes --- */
 
-/* Is a to go rather than b? Not ready, marked by a person, outdated, fewest sessions, highest. */
-static bool goes_before(const struct observed_index *a, const struct observed_index *b)
-{
-    if (can_serve(a) != can_serve(b)) {
-        return !can_serve(a);
-    }
-    if (a->marked != b->marked) {
-        return a->marked;
-    }
-    if (a->current != b->current) {
-        return !a->current;
-    }
-    if (a->sessions != b->sessions) {
-        return a->sessions < b->sessions;
-    }
-    return a->index > b->index;
-}
-
-static const struct observed_index *choose_victim(const struct planner *p, bool outdated_only)
-{
-    const struct observed_index *best = NULL;
-
-    for (size_t i = 0; i < p->observed->index_count; i++) {
-        const struct observed_index *o = &p->observed->indices[i];
-        if (is_live(o) && !p->leaving[o->index] && (!outdated_only || !o->current) &&
-            (best == NULL || goes_before(o, best))) {
-            best = o;
-        }
-    }
-    return best;
-}
-
-static bool may_lose(const struct planner *p, const struct observed_index *o)
-{
-    return !can_serve(o) || p->ready > p->replicas ||
-           p->replicas - (p->ready - 1) <= p->desired->max_unavailable;
-}
-
-static void end(struct planner *p, const struct observed_index *o, const char *reason)
-{
-    bool serves = o->phase == INDEX_READY && o->openvpn != PROCESS_ABSENT;
-
-    act(p, serves ? PLAN_DRAIN : PLAN_TERMINATE, o->index, reason);
-    leave(p, o);
-}
-
 static uint32_t surge(const struct planner *p)
 {
-    uint32_t most = p->desired->max_surge;
+    const struct plan_desired *d = p->desired;
+    uint32_t most = d->max_surge == 0 && d->max_unavailable == 0 ? 1 : d->max_surge;
 
+    if (p->replicas == 0) {
+        return 0;
+    }
     return p->outdated < most ? p->outdated : most;
 }
 
 static void scale_down(struct planner *p)
 {
+    const char *reason = p->desired->shutdown ? "shutting down" : "scaled down";
+
     while (p->live > p->replicas + surge(p)) {
-        const struct observed_index *victim = choose_victim(p, false);
-        if (victim == NULL || !may_lose(p, victim)) {
+        const struct observed_index *o = plan_choose_victim(p, true);
+        if (o == NULL || (plan_can_serve(o) && p->ready <= p->floor)) {
+            o = plan_choose_victim(p, false);
+        }
+        if (o == NULL || (plan_can_serve(o) && p->ready <= p->floor)) {
             return;
         }
-        end(p, victim, "scaled down");
+        plan_end(p, o, reason);
     }
 }
 
-/* Outdated ones go as their successors become ready: one that does not stops the roll. */
+/* Its devices are still there while its OpenVPN runs, whether or not it takes new ones: a
+ * controller that has just started has not heard of any yet. */
+static bool may_be_replaced(const struct planner *p, const struct observed_index *o)
+{
+    if (o->phase == INDEX_STARTING || o->openvpn == PROCESS_ABSENT) {
+        return true;
+    }
+    return plan_can_serve(o) ? p->sure > p->floor : p->sure >= p->floor;
+}
+
+/* Outdated ones go as their successors become ready: one that does not stops the roll, and one that
+ * was given up halts it until the next is tried. */
 static void roll(struct planner *p)
 {
-    while (p->outdated > 0) {
-        const struct observed_index *victim = choose_victim(p, true);
-        if (victim == NULL || !may_lose(p, victim)) {
+    while (p->outdated > 0 && p->now_ms >= p->observed->pool_not_before_ms) {
+        const struct observed_index *o = plan_choose_victim(p, true);
+        if (o == NULL || !may_be_replaced(p, o)) {
             return;
         }
-        end(p, victim, "replaced by a new template");
+        plan_end(p, o, "replaced by a new template");
     }
 }
 
 /* --- who comes --- */
 
-static bool is_used(const struct planner *p, uint32_t index)
+/* How many may start now. After a given-up index new ones are tried one by one, so that settings
+ * that cannot work do not burn through the indices. */
+static uint32_t may_start(struct planner *p)
 {
-    for (size_t i = 0; i < p->observed->index_count; i++) {
-        if (p->observed->indices[i].index == index) {
-            return true;
-        }
-    }
-    return false;
-}
+    int64_t pause_ms = p->observed->pool_not_before_ms;
+    uint32_t most = PLAN_STARTING_MAX;
 
-static bool was_freed(const struct planner *p, uint32_t index)
-{
-    for (size_t i = 0; i < p->observed->freed_count; i++) {
-        if (p->observed->freed[i].index == index) {
-            return true;
-        }
+    if (p->now_ms < pause_ms) {
+        plan_tell(p, TROUBLE_GIVEN_UP);
+        plan_wake_at(p, pause_ms);
+        return 0;
     }
-    return false;
-}
-
-/* The least recently freed, rested or not; 0: none. */
-static uint32_t choose_freed(struct planner *p, bool rested)
-{
-    for (size_t i = 0; i < p->observed->freed_count; i++) {
-        const struct freed_index *f = &p->observed->freed[i];
-        bool has_rested = p->observed->now_ms - f->freed_ms >= PLAN_REST_MS;
-        if (has_rested == rested && f->index <= p->desired->capacity && !p->leaving[f->index] &&
-            !is_used(p, f->index)) {
-            return f->index;
-        }
+    if (pause_ms > 0 && p->now_ms - pause_ms < PLAN_PROBE_MS) {
+        most = 1;
+        plan_wake_at(p, pause_ms + PLAN_PROBE_MS);
     }
-    return 0;
-}
-
-static uint32_t choose_never_used(const struct planner *p)
-{
-    for (uint32_t index = 1; index <= p->desired->capacity; index++) {
-        if (!p->leaving[index] && !is_used(p, index) && !was_freed(p, index)) {
-            return index;
-        }
-    }
-    return 0;
-}
-
-static uint32_t choose_index(struct planner *p)
-{
-    uint32_t index = choose_freed(p, true);
-
-    if (index == 0) {
-        index = choose_never_used(p);
-    }
-    return index != 0 ? index : choose_freed(p, false);
+    return most > p->starting ? most - p->starting : 0;
 }
 
 static void scale_up(struct planner *p)
 {
-    if (p->desired->shutdown || p->live >= p->replicas + surge(p)) {
+    uint32_t target = p->replicas + surge(p);
+    uint32_t current = p->live - p->outdated;
+
+    if (p->live >= target || current >= p->replicas) {
         return;
     }
-    if (p->observed->now_ms < p->observed->pool_not_before_ms) {
-        p->ret->degraded = "an instance failed too often";
-        wake_at(p, p->observed->pool_not_before_ms);
-        return;
-    }
-    while (p->live < p->replicas + surge(p)) {
-        uint32_t index = choose_index(p);
+    uint32_t missing = target - p->live;
+    missing = missing < p->replicas - current ? missing : p->replicas - current;
+    uint32_t most = may_start(p);
+    missing = missing < most ? missing : most;
+    for (; missing > 0; missing--) {
+        uint32_t index = plan_choose_index(p);
         if (index == 0) {
-            p->ret->degraded = "no free index";
+            plan_tell(p, TROUBLE_NO_INDEX);
             return;
         }
-        act(p, PLAN_RESERVE, index, p->live < p->replicas ? "scaled up" : "surge");
-        p->leaving[index] = true; /* taken: not to be chosen again in this plan */
+        plan_act(p, PLAN_RESERVE, index,
+                 p->live < p->replicas ? "too few" : "to replace an outdated one");
+        p->taken[index] = true;
         p->live++;
+        p->starting++;
     }
 }
+
+/* --- the whole --- */
 
 static bool is_progressing(const struct planner *p)
 {
@@ -396,28 +245,54 @@ static bool is_progressing(const struct planner *p)
     return p->ret->count > 0;
 }
 
+static const char *trouble_text(enum plan_trouble trouble)
+{
+    static const char *const texts[] = {
+        [TROUBLE_NONE] = NULL,
+        [TROUBLE_LOST] = "an instance is out of reach",
+        [TROUBLE_WAITING] = "an instance runs but is not ready: the API has not answered it",
+        [TROUBLE_FAILING] = "an instance fails and is started again",
+        [TROUBLE_NO_INDEX] = "no index is free in the base subnet",
+        [TROUBLE_GIVEN_UP] = "an instance did not come up and was given up",
+    };
+
+    return texts[trouble];
+}
+
+static void begin(struct planner *p)
+{
+    const struct plan_desired *d = p->desired;
+
+    p->replicas = d->shutdown ? 0 : d->replicas;
+    p->floor = p->replicas > d->max_unavailable ? p->replicas - d->max_unavailable : 0;
+    p->ret->count = 0;
+    p->ret->next_ms = INT64_MAX;
+    for (size_t i = 0; i < p->observed->index_count; i++) {
+        const struct observed_index *o = &p->observed->indices[i];
+        assert(o->index >= 1 && o->index <= PLAN_INDEX_MAX);
+        count(p, o);
+    }
+    p->ret->ready = p->ready;
+    p->ret->available = p->ready >= p->floor;
+}
+
 void plan(const struct plan_desired *desired, const struct plan_observed *observed,
           struct plan_result *ret)
 {
     struct planner p = {
-        .desired = desired,
-        .observed = observed,
-        .ret = ret,
-        .replicas = desired->shutdown ? 0 : desired->replicas,
-    };
+        .desired = desired, .observed = observed, .ret = ret, .now_ms = observed->now_ms};
 
     assert(desired->capacity <= PLAN_INDEX_MAX);
-    ret->count = 0;
-    ret->next_ms = INT64_MAX;
-    ret->degraded = NULL;
-    count(&p);
-    ret->available = p.ready + desired->max_unavailable >= p.replicas;
+    begin(&p);
     for (size_t i = 0; i < observed->index_count; i++) {
-        assert(observed->indices[i].index >= 1 && observed->indices[i].index <= PLAN_INDEX_MAX);
-        plan_index(&p, &observed->indices[i]);
+        plan_index_ends(&p, &observed->indices[i]);
     }
     scale_down(&p);
     roll(&p);
     scale_up(&p);
+    for (size_t i = 0; i < observed->index_count; i++) {
+        plan_index_runs(&p, &observed->indices[i]);
+    }
     ret->progressing = is_progressing(&p);
+    ret->degraded = trouble_text(p.trouble);
 }
