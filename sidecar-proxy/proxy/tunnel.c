@@ -95,7 +95,7 @@ static const struct transition table[TUNNEL_STATES][TUNNEL_EVENTS] = {
 
 #define LINGER_US 2000000
 #define RESET_US 1000 /* looks again that often until tunnel_reset_late() */
-#define ALONE_US 4000 /* likewise tunnel_check_alone() */
+#define ALONE_US 8000 /* likewise tunnel_check_alone() */
 
 static int64_t earlier(int64_t a, int64_t b)
 {

@@ -105,9 +105,13 @@ def test_a_client_may_send_all_and_half_close_before_the_200(way):
 
 
 def test_an_rst_of_the_device_reaches_the_client_as_one(to):
-    s = to(reset)
+    def serve(conn):
+        conn.recv(1)
+        reset(conn)
+
+    s = to(serve)
+    s.sendall(b"x")
     with pytest.raises(ConnectionResetError):
-        s.recv(10)
         s.recv(10)
 
 
