@@ -55,6 +55,11 @@ int err_wrap(struct err *err, const char *fmt, ...)
     va_start(args, fmt);
     size_t len = format(err, fmt, args);
     va_end(args);
-    snprintf(err->text + len, sizeof(err->text) - len, ": %.*s", (int)(sizeof(inner) - 1), inner);
+    size_t room = sizeof(err->text) - 1 - len;
+    size_t colon = room < 2 ? room : 2;
+    memcpy(err->text + len, ": ", colon);
+    size_t part = strnlen(inner, room - colon);
+    memcpy(err->text + len + colon, inner, part);
+    err->text[len + colon + part] = '\0';
     return err->code != 0 ? err->code : -EIO;
 }
