@@ -1,4 +1,5 @@
-/* buf: bytes that grow up to a maximum given at birth. Over it, appending fails and the buf is
+/* buf: bytes that grow up to a maximum given at birth, buf_init(): with AUTO(buf) before any return.
+ * Over it, appending fails and the buf is
  * unchanged. data is always NUL-terminated behind len (len does not count it). */
 #pragma once
 
