@@ -86,4 +86,5 @@ void http_stream_end(struct http_exchange *x);
 /* Queues one text message. -EMSGSIZE when over max_queued_bytes: the connection is being closed.
  * A peer that is silent for 30 s is pinged, and closed after 30 s more. */
 int ws_conn_send(struct ws_conn *conn, const char *text, size_t len);
-void ws_conn_close(struct ws_conn *conn, int code); /* on_closed follows */
+/* What is queued is written first, if the peer reads; on_closed follows within 3 s. */
+void ws_conn_close(struct ws_conn *conn, int code);

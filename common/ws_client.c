@@ -31,7 +31,9 @@ struct ws_client {
     struct lws *wsi; /* NULL: libwebsockets has none */
     enum ws_state state;
     bool opening; /* ws_client_open() is on the stack */
-    bool asked;   /* silent since, and a ping was sent */
+    bool told;    /* the peer: our close frame is on its way */
+    int close_code;
+    bool asked; /* silent since, and a ping was sent */
     struct loop_timer *timer;
     uint32_t ping_ms;
     char *protocol;
@@ -114,6 +116,11 @@ static void on_timer(void *arg)
 
     if (client->state == WS_CONNECTING) {
         end(client, "connect timed out");
+    } else if (client->state == WS_CLOSING && client->close_code != 0 && !client->told &&
+               ws_outbox_is_empty(&client->out)) {
+        client->told = true;
+        loop_timer_start(client->timer, CLOSE_MS, 0);
+        ws_begin_close(client->wsi, client->close_code);
     } else if (client->state == WS_CLOSING) {
         end(client, "closed, without an answer");
     } else if (client->asked) {
@@ -186,10 +193,12 @@ static void on_peer_close(struct ws_client *client, const unsigned char *in, siz
     }
 }
 
-static int close_with(struct ws_client *client, int code)
+static void begin_close(struct ws_client *client, int code)
 {
-    lws_close_reason(client->wsi, (enum lws_close_status)code, NULL, 0);
-    return -1;
+    client->close_code = code;
+    client->state = WS_CLOSING;
+    lws_callback_on_writable(client->wsi);
+    loop_timer_start(client->timer, CLOSE_MS, 0);
 }
 
 static void on_established(struct ws_client *client)
@@ -208,9 +217,9 @@ static int on_receive(struct ws_client *client, const char *bytes, size_t len)
     int r = ws_inbox_feed(&client->in, client->wsi, bytes, len);
     if (r < 0) {
         say_why(client, r == -WS_CLOSE_TOO_LONG ? "message is too long" : "message is not text");
-        client->state = WS_CLOSING;
-        loop_timer_start(client->timer, CLOSE_MS, 0);
-        return close_with(client, -r);
+        ws_outbox_clear(&client->out);
+        begin_close(client, -r);
+        return 0;
     }
     if (r > 0) {
         client->on_message(client->arg, buf_str(&client->in), client->in.len);
@@ -221,12 +230,15 @@ static int on_receive(struct ws_client *client, const char *bytes, size_t len)
 
 static int on_writable(struct ws_client *client)
 {
+    if (client->told) {
+        return 0;
+    }
     if (ws_outbox_write(&client->out, client->wsi) < 0) {
         say_why(client, "write failed");
         return -1;
     }
     if (client->state == WS_CLOSING && ws_outbox_is_empty(&client->out)) {
-        return close_with(client, LWS_CLOSE_STATUS_NORMAL);
+        loop_timer_start(client->timer, 0, 0);
     }
     return 0;
 }
@@ -412,10 +424,9 @@ void ws_client_close(struct ws_client *client)
     }
     say_why(client, "closed by us");
     if (client->state == WS_OPEN) {
-        lws_callback_on_writable(client->wsi);
-        loop_timer_start(client->timer, CLOSE_MS, 0);
+        begin_close(client, WS_CLOSE_NORMAL);
     } else {
+        client->state = WS_CLOSING;
         loop_timer_start(client->timer, 0, 0);
     }
-    client->state = WS_CLOSING;
 }

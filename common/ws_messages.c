@@ -94,6 +94,12 @@ int ws_outbox_write(struct ws_outbox *out, struct lws *wsi)
     return r;
 }
 
+void ws_begin_close(struct lws *wsi, int code)
+{
+    lws_close_reason(wsi, (enum lws_close_status)code, NULL, 0);
+    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
 int ws_inbox_feed(struct buf *in, struct lws *wsi, const char *bytes, size_t len)
 {
     if (lws_is_first_fragment(wsi)) {

@@ -6,7 +6,7 @@
 
 #include <libwebsockets.h>
 
-#define WS_CLOSE_GOING_AWAY 1001
+#define WS_CLOSE_NORMAL 1000
 #define WS_CLOSE_UNACCEPTABLE 1003
 #define WS_CLOSE_TOO_LONG 1009
 #define WS_CLOSE_TRY_LATER 1013
@@ -30,6 +30,10 @@ int ws_outbox_push(struct ws_outbox *out, const char *text, size_t len);
 /* In a writable callback: writes what goes, and asks for the next callback if there is more.
  * -1: the connection is broken. */
 int ws_outbox_write(struct ws_outbox *out, struct lws *wsi);
+
+/* Begins the closing handshake, when the outbox is empty. Not within a callback of libwebsockets:
+ * returning -1 there, which is its way, drops the connection in version 4.1 on libuv. */
+void ws_begin_close(struct lws *wsi, int code);
 
 /* In a receive callback: adds a fragment to in. 1: in holds a whole message, to be cleared after.
  * 0: there is more to come. < 0: the negative code to close with. */

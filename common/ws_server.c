@@ -20,6 +20,7 @@ struct ws_conn {
     struct lws *wsi;              /* NULL before and after libwebsockets has it */
     enum ws_state state;
     int close_code;
+    bool told;  /* libwebsockets has the code: it goes on asking whether we want to write */
     bool asked; /* silent since, and a ping was sent */
     struct loop_timer *timer;
     struct ws_outbox out;
@@ -126,6 +127,12 @@ static void on_timer(void *arg)
 {
     struct ws_conn *conn = arg;
 
+    if (conn->state == WS_CLOSING && !conn->told && ws_outbox_is_empty(&conn->out)) {
+        conn->told = true;
+        loop_timer_start(conn->timer, CLOSE_MS, 0);
+        ws_begin_close(conn->wsi, conn->close_code);
+        return;
+    }
     if (conn->state != WS_OPEN || conn->asked) {
         conn_end(conn);
         return;
@@ -163,13 +170,6 @@ static void on_established(struct ws_conn *conn, struct lws *wsi)
     }
 }
 
-/* -1 ends the connection, with the reason that was set. */
-static int close_with(struct lws *wsi, int code)
-{
-    lws_close_reason(wsi, (enum lws_close_status)code, NULL, 0);
-    return -1;
-}
-
 static int on_receive(struct ws_conn *conn, const char *bytes, size_t len)
 {
     if (conn->state != WS_OPEN) {
@@ -178,10 +178,9 @@ static int on_receive(struct ws_conn *conn, const char *bytes, size_t len)
     heard(conn);
     int r = ws_inbox_feed(&conn->in, conn->wsi, bytes, len);
     if (r < 0) {
-        conn->close_code = -r;
-        conn->state = WS_CLOSING;
-        loop_timer_start(conn->timer, CLOSE_MS, 0);
-        return close_with(conn->wsi, -r);
+        ws_outbox_clear(&conn->out);
+        begin_close(conn, -r);
+        return 0;
     }
     if (r > 0) {
         conn->endpoint->handler->on_message(conn->user, buf_str(&conn->in), conn->in.len);
@@ -192,10 +191,16 @@ static int on_receive(struct ws_conn *conn, const char *bytes, size_t len)
 
 static int on_writable(struct ws_conn *conn)
 {
-    if (conn->state == WS_CLOSING) {
-        return close_with(conn->wsi, conn->close_code);
+    if (conn->told) {
+        return 0;
     }
-    return ws_outbox_write(&conn->out, conn->wsi);
+    if (ws_outbox_write(&conn->out, conn->wsi) < 0) {
+        return -1;
+    }
+    if (conn->state == WS_CLOSING && ws_outbox_is_empty(&conn->out)) {
+        loop_timer_start(conn->timer, 0, 0);
+    }
+    return 0;
 }
 
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
