@@ -26,6 +26,7 @@ struct instance {
     int64_t link_down_ms;             /* since when OpenVPN can not be reached, 0: it can */
     int64_t ready_ms;                 /* since when it is ready, 0: it is not */
     uint32_t sidecar_failures;        /* ends in a row that nobody asked for */
+    bool sidecar_asked;               /* this end was asked for: new settings */
     int64_t sidecar_not_before_ms;
 };
 
@@ -162,6 +163,8 @@ static void on_sidecar(void *arg)
     sidecar_client_reset(i->client);
     if (keeper_state(i->sidecar) == KEEPER_RUNNING) {
         sidecar_client_poll(i->client);
+    } else if (i->sidecar_asked) {
+        i->sidecar_asked = false;
     } else if (may_live(i)) {
         /* The first start follows at once: devices wait. */
         i->sidecar_not_before_ms = clock_monotonic_ms() + plan_backoff_ms(i->sidecar_failures++);
@@ -412,10 +415,10 @@ void instance_carry_out(struct instance *i, const struct plan_action *action, in
         }
         break;
     case PLAN_KILL_OPENVPN:
-        keeper_stop(i->openvpn, 0);
+        keeper_kill(i->openvpn);
         break;
     case PLAN_KILL_SIDECAR:
-        keeper_stop(i->sidecar, 0);
+        keeper_kill(i->sidecar);
         break;
     case PLAN_SERVE:
     case PLAN_UNSERVE:
@@ -476,6 +479,7 @@ bool instance_refresh_sidecar(struct instance *i)
         return false;
     }
     log_info("the sidecar takes over new settings", "index", NUM(i->record.index), NULL);
+    i->sidecar_asked = true;
     keeper_stop(i->sidecar, SIDECAR_GRACE_MS);
     return true;
 }

@@ -10,7 +10,6 @@
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS 15000
 #define PROVEN_MS 30000 /* having run that long forgives earlier ends */
-#define RESTART_GRACE_MS 1000
 
 enum keeper_event { EV_START, EV_STARTED, EV_ENDED, EV_LEFT, EV_TIMER, EV_STOP, KEEPER_EVENTS };
 
@@ -145,6 +144,7 @@ static void on_process_end(void *arg, const struct process_end *end)
 
     k->process = NULL;
     snprintf(k->last_end, sizeof(k->last_end), "%s", process_end_text(end).text);
+    k->restarts += k->state == KEEPER_RUNNING;
     struct err err;
     if (k->options.record(k->options.arg, &err) < 0) {
         log_error("state is not on disk", "why", err.text, NULL);
@@ -172,7 +172,6 @@ static int try_start(struct keeper *k, struct err *err)
     if (r < 0) {
         return r;
     }
-    k->restarts += k->started_ms != 0;
     k->started_at_ms = clock_realtime_ms();
     k->started_ms = clock_monotonic_ms();
     r = k->options.record(k->options.arg, err);
@@ -247,12 +246,10 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
     feed(k, EV_STOP);
 }
 
-void keeper_restart(struct keeper *k, const char *why)
+void keeper_kill(struct keeper *k)
 {
-    if (k->state == KEEPER_RUNNING && k->process != NULL && !process_stopping(k->process)) {
-        log_warn("ending a program to start it anew", "what", k->options.name, "index",
-                 k->options.index > 0 ? NUM(k->options.index) : NULL, "why", why, NULL);
-        process_stop(k->process, RESTART_GRACE_MS);
+    if (k->process != NULL) {
+        process_signal(k->process, SIGKILL);
     }
 }
 

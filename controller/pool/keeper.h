@@ -41,14 +41,14 @@ void keeper_close(struct keeper *k); /* the process lives on. NULL is fine */
 struct keeper_record {
     struct process_id id;  /* pid 0: does not run */
     int64_t started_at_ms; /* Unix time; 0: does not run */
-    uint32_t restarts;     /* since it was first started */
+    uint32_t restarts;     /* ends that nobody asked for, since it was first started */
 };
 struct keeper_record keeper_record(const struct keeper *k);
 
 bool keeper_adopt(struct keeper *k, const struct keeper_record *record); /* false: gone */
-void keeper_start(struct keeper *k);                    /* idle: start; else nothing */
-void keeper_stop(struct keeper *k, uint32_t grace_ms);  /* on_change when it is idle */
-void keeper_restart(struct keeper *k, const char *why); /* kills it; it is started again */
+void keeper_start(struct keeper *k);                   /* idle: start; else nothing */
+void keeper_stop(struct keeper *k, uint32_t grace_ms); /* on_change when it is idle */
+void keeper_kill(struct keeper *k); /* SIGKILL: it hangs; counts as an end nobody asked for */
 
 /* Lets go of a process that runs: it lives on, the keeper is idle. *ret: which; pid 0: none. */
 struct process_id keeper_forget(struct keeper *k);

@@ -182,6 +182,16 @@ static void refuse(struct run *run, const char *why)
     drive_local_set_notice(run->drive, notice);
 }
 
+/* Caller frees. */
+static char *first_line(const struct pool_errors *e)
+{
+    const char *text = buf_str(&e->text);
+    int len = (int)strcspn(text, "\n");
+
+    return e->count > 1 ? xasprintf("%.*s (and %zu more)", len, text, e->count - 1)
+                        : xstrndup(text, (size_t)len);
+}
+
 static void reload(struct run *run)
 {
     struct pool_object pool = {0};
@@ -191,7 +201,8 @@ static void reload(struct run *run)
     pool_errors_init(&errors);
     if (load(run->settings, true, &pool, &errors) < 0) {
         print_lines(&errors);
-        refuse(run, buf_str(&errors.text));
+        AUTO(str) char *first = first_line(&errors);
+        refuse(run, first);
     } else if (drive_local_apply(run->drive, &pool, &err) < 0) {
         refuse(run, err.text);
         pool_object_clear(&pool);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define POLL_MS 1000
+#define POLL_CHANGING_MS 200 /* while it is on its way to ready or drained: somebody waits */
 #define ANSWER_MS 2000
 
 struct sidecar_client {
@@ -145,7 +146,8 @@ static void on_answer(void *arg, int result, const struct http_response *res,
     if (c->drain && c->known && c->status.phase < SIDECAR_DRAINING) {
         send_drain(c);
     }
-    loop_timer_start(c->timer, POLL_MS, 0);
+    bool steady = c->known && c->status.phase == SIDECAR_READY && !c->drain;
+    loop_timer_start(c->timer, steady ? POLL_MS : POLL_CHANGING_MS, 0);
     c->on_status(c->arg);
 }
 

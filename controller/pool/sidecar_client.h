@@ -1,5 +1,6 @@
 /* sidecar_client: what the controller asks one sidecar over its control socket: its status, once a
- * second, and to drain. A sidecar that does not answer is stale; its owner decides what follows. */
+ * second (more often while it changes), and to drain. A sidecar that does not answer is stale; its
+ * owner decides what follows. */
 #pragma once
 
 #include "common/http_client.h"
