@@ -1,6 +1,6 @@
-/* buf: bytes that grow up to a maximum given at birth, buf_init(): with AUTO(buf) before any return.
- * Over it, appending fails and the buf is
- * unchanged. data is always NUL-terminated behind len (len does not count it). */
+/* buf: bytes that grow up to a maximum given at birth. Over it, appending fails and the buf is
+ * unchanged. data is always NUL-terminated behind len (len does not count it). An AUTO(buf) is to
+ * be initialised before the first return: what is released at the end of the scope must be one. */
 #pragma once
 
 #include "common/base.h"
