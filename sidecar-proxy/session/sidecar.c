@@ -1,280 +1,22 @@
 #include "sidecar-proxy/session/sidecar.h"
 
-#include "common/balena_api.h"
 #include "common/log.h"
-#include "sidecar-proxy/management/link.h"
-#include "sidecar-proxy/session/auth.h"
+#include "sidecar-proxy/proxy/proxy.h"
 #include "sidecar-proxy/session/device_router.h"
-#include "sidecar-proxy/session/drain.h"
-#include "sidecar-proxy/session/feed_client.h"
-#include "sidecar-proxy/session/record.h"
-#include "sidecar-proxy/session/reporter_api.h"
 #include "sidecar-proxy/session/session_metrics.h"
-#include "sidecar-proxy/session/tracker.h"
+#include "sidecar-proxy/session/sidecar_priv.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SETTLE_MS 1500        /* for the state services to say what is stale */
 #define STOP_MS 10000         /* for what is still to be told, and for tunnels */
 #define STOP_LOOK_MS 20       /* how often it is looked whether that is done */
 #define HOUSEKEEPING_MS 60000 /* between looks for what has grown old */
 #define VERDICTS_MIN 4096
 #define OTHER_API_CALLS 8 /* reports, heartbeats, verifications, beside those of devices */
 
-struct sidecar {
-    struct sidecar_options o;
-    struct subnet_block block;
-    struct record record;
-    struct sessions sessions;
-    struct sessions_watcher watcher;
-    struct verdicts verdicts;
-    struct balena_api *api;       /* of devices and reports */
-    struct balena_api *proxy_api; /* of callers: their crowds do not hold up the others */
-    struct tracker *tracker;
-    struct reporter_api *reporter;
-    struct verdict_asker *asker;
-    struct auth *auth;
-    struct drain *drain;
-    struct control *control;
-    struct proxy *proxy;
-    struct link *link;
-    struct feed_client *feeds[VERDICT_QUERY_STATES_MAX];
-    size_t feed_count;
-    char feed_token[SECRET_HEX_LEN + 1];
-    struct loop_timer *settle_timer;
-    struct loop_timer *stop_timer;
-    struct loop_timer *housekeeping;
-    bool was_live; /* the link, ever */
-    bool was_sane; /* the API, ever */
-    bool stopping; /* asked to end */
-    bool closing;  /* all is told: the parts are being closed */
-    int64_t stop_by_ms;
-    bool proxy_drained;
-    size_t open_parts; /* link and feeds, while closing */
-};
-
-/* --- phase --- */
-
-static const char *phase_of(const struct sidecar *s)
-{
-    if (drain_started(s->drain)) {
-        bool empty = sessions_count(&s->sessions) == 0 && tracker_synced(s->tracker);
-        return empty ? "drained" : "draining";
-    }
-    return s->was_live ? "ready" : "starting";
-}
-
-static void tell_feeds(struct sidecar *s)
-{
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_info(s->feeds[i], reporter_api_service_id(s->reporter), phase_of(s));
-    }
-}
-
-static void remember(struct sidecar *s)
-{
-    struct err err = {0};
-
-    if (s->o.record != NULL && record_save(s->o.record, &s->record, &err) < 0) {
-        log_error("a restart will not go on from here", "why", err.text, NULL);
-    }
-}
-
-/* --- the link's events --- */
-
-static void on_generation(void *arg, uint64_t generation, int pid)
-{
-    struct sidecar *s = arg;
-
-    auth_forget(s->auth);
-    tracker_generation(s->tracker, generation, pid);
-}
-
-static void on_connect(void *arg, const struct link_client *c)
-{
-    auth_ask(((struct sidecar *)arg)->auth, c, false);
-}
-
-static void on_reauth(void *arg, const struct link_client *c)
-{
-    auth_ask(((struct sidecar *)arg)->auth, c, true);
-}
-
-static void on_established(void *arg, const struct link_client *c)
-{
-    tracker_established(((struct sidecar *)arg)->tracker, c);
-}
-
-static void on_disconnect(void *arg, const struct link_client *c)
-{
-    struct sidecar *s = arg;
-
-    auth_disconnect(s->auth, c->cid);
-    tracker_disconnect(s->tracker, c);
-}
-
-static void on_late(void *arg, uint64_t cid)
-{
-    metric_inc(&session_metrics.auth_late);
-    log_debug("answered too late", "cid", NUM((long long)cid), NULL);
-}
-
-static void on_bytes(void *arg, uint64_t cid, uint64_t in, uint64_t out)
-{
-    tracker_bytes(((struct sidecar *)arg)->tracker, cid, in, out);
-}
-
-static void on_resync_row(void *arg, const struct link_client *c)
-{
-    tracker_resync_row(((struct sidecar *)arg)->tracker, c);
-}
-
-static void on_resync_end(void *arg)
-{
-    tracker_resync_end(((struct sidecar *)arg)->tracker);
-}
-
-static void on_state(void *arg, enum link_state state)
-{
-    struct sidecar *s = arg;
-
-    if (state == LINK_LIVE && !s->was_live) {
-        s->was_live = true;
-        tell_feeds(s);
-    }
-}
-
-static void on_lost(void *arg, const char *why)
-{
-    struct sidecar *s = arg;
-
-    auth_forget(s->auth);
-    tracker_lost(s->tracker);
-}
-
-static void part_closed(void *arg);
-
-static const struct link_callbacks link_events = {
-    .on_generation = on_generation,
-    .on_connect = on_connect,
-    .on_reauth = on_reauth,
-    .on_established = on_established,
-    .on_disconnect = on_disconnect,
-    .on_late = on_late,
-    .on_bytes = on_bytes,
-    .on_resync_row = on_resync_row,
-    .on_resync_end = on_resync_end,
-    .on_state = on_state,
-    .on_lost = on_lost,
-    .on_closed = part_closed,
-};
-
-/* --- the parts' events --- */
-
-static void on_life(void *arg, uint64_t generation, int pid)
-{
-    struct sidecar *s = arg;
-
-    auth_set_generation(s->auth, generation);
-    s->record.generation = generation;
-    s->record.openvpn_pid = pid;
-    remember(s);
-}
-
-static size_t acked_feeds(const struct sidecar *s)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < s->feed_count; i++) {
-        n += feed_client_is_acked(s->feeds[i]);
-    }
-    return n;
-}
-
-static void settle(void *arg)
-{
-    reporter_api_settle(((struct sidecar *)arg)->reporter);
-}
-
-static void settle_if_all_know(struct sidecar *s)
-{
-    size_t acked = acked_feeds(s);
-
-    reporter_api_trust(s->reporter, acked > 0 || s->feed_count == 0);
-    if (tracker_synced(s->tracker) && acked == s->feed_count) {
-        settle(s);
-    }
-}
-
-static void on_synced(void *arg)
-{
-    struct sidecar *s = arg;
-
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_sync(s->feeds[i]);
-    }
-    if (!loop_timer_active(s->settle_timer)) {
-        loop_timer_start(s->settle_timer, SETTLE_MS, 0);
-    }
-    settle_if_all_know(s);
-    tell_feeds(s);
-}
-
-static void on_feed_change(void *arg)
-{
-    settle_if_all_know(arg);
-}
-
-static void on_stale(void *arg, const char *uuid, struct session_id id)
-{
-    struct sidecar *s = arg;
-
-    if (tracker_drop(s->tracker, uuid, id, "it is at another instance now")) {
-        metric_inc(&session_metrics.feed_stale);
-        auth_note_replaced(s->auth, uuid);
-    }
-}
-
-static void on_service_id(void *arg, int64_t service_id)
-{
-    struct sidecar *s = arg;
-
-    s->record.service_id = service_id;
-    remember(s);
-    if (s->reporter != NULL) {
-        tell_feeds(s);
-    }
-}
-
-static void on_verdict(void *arg, const struct verdict *v)
-{
-    struct sidecar *s = arg;
-
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_verdict(s->feeds[i], v);
-    }
-}
-
-static void on_sanity(void *arg)
-{
-    struct sidecar *s = arg;
-
-    s->was_sane = s->was_sane || balena_api_sane(s->api);
-    reporter_api_sanity(s->reporter);
-}
-
-/* The phase may have changed with the number of sessions. */
-static void on_up(void *arg, const struct session *session)
-{
-    tell_feeds(arg);
-}
-
-static void on_down(void *arg, const struct session *session, int64_t at_ms)
-{
-    tell_feeds(arg);
-}
+/* --- start --- */
 
 static void on_housekeeping(void *arg)
 {
@@ -283,63 +25,6 @@ static void on_housekeeping(void *arg)
 
     verdicts_expire(&s->verdicts, clock_monotonic_ms(), keep_s * 1000);
 }
-
-/* --- control --- */
-
-static const char *const link_names[] = {
-    [LINK_CONNECTING] = "connecting", [LINK_GREETING] = "greeting",
-    [LINK_RESYNC] = "resync",         [LINK_LIVE] = "live",
-    [LINK_WAITING] = "waiting",       [LINK_CLOSED] = "waiting",
-};
-
-static const char *not_ready(const struct sidecar *s)
-{
-    if (s->stopping) {
-        return "stopping";
-    }
-    if (drain_started(s->drain)) {
-        return "draining";
-    }
-    if (link_state(s->link) != LINK_LIVE) {
-        return "not connected to OpenVPN";
-    }
-    return s->was_sane ? NULL : "the balena API has not answered yet";
-}
-
-static struct control_status on_status(void *arg)
-{
-    const struct sidecar *s = arg;
-
-    return (struct control_status){
-        .pool = s->o.pool,
-        .index = s->o.index,
-        .epoch = s->o.epoch,
-        .service_id = reporter_api_service_id(s->reporter),
-        .link = link_names[link_state(s->link)],
-        .phase = phase_of(s),
-        .sessions = sessions_count(&s->sessions),
-        .openvpn_pid = link_openvpn_pid(s->link),
-        .api_sane = balena_api_sane(s->api),
-        .unreported = reporter_api_unreported(s->reporter),
-        .not_ready = not_ready(s),
-    };
-}
-
-static void on_drain(void *arg, const struct control_drain *d)
-{
-    struct sidecar *s = arg;
-
-    log_info("draining", "sessions", NUM((long long)sessions_count(&s->sessions)), "per_minute",
-             NUM(d->rate_per_minute), "within_seconds", NUM(d->timeout_s), NULL);
-    s->record.drain_rate = d->rate_per_minute;
-    s->record.drain_timeout_s = d->timeout_s;
-    remember(s);
-    auth_set_draining(s->auth);
-    drain_start(s->drain, (uint32_t)d->rate_per_minute, (uint32_t)d->timeout_s);
-    tell_feeds(s);
-}
-
-/* --- start --- */
 
 static int read_options(struct sidecar *s, struct endpoint *states, size_t *state_count,
                         struct err *err)
@@ -392,7 +77,7 @@ static int open_apis(struct sidecar *s, struct err *err)
         r = balena_api_new(s->o.loop, &options, &s->proxy_api, err);
     }
     if (r == 0) {
-        balena_api_watch(s->api, on_sanity, s);
+        balena_api_watch(s->api, sidecar_on_sanity, s);
     }
     return r;
 }
@@ -405,8 +90,8 @@ static void make_tracker(struct sidecar *s)
         .subnet = s->block.subnet,
         .known_generation = s->record.generation,
         .known_pid = s->record.openvpn_pid,
-        .on_generation = on_life,
-        .on_synced = on_synced,
+        .on_generation = sidecar_on_life,
+        .on_synced = sidecar_on_synced,
         .arg = s,
     };
 
@@ -422,7 +107,7 @@ static void make_reporter(struct sidecar *s)
         .max_devices = s->block.count,
         .register_address = s->o.register_address,
         .service_id = s->record.service_id,
-        .on_service_id = on_service_id,
+        .on_service_id = sidecar_on_service_id,
         .arg = s,
     };
 
@@ -440,7 +125,7 @@ static void make_auth(struct sidecar *s)
         .cache_s = (uint32_t)s->o.cache_s,
         .grace_s = (uint32_t)s->o.grace_s,
         .max_in_flight = (size_t)s->o.max_in_flight,
-        .on_verdict = on_verdict,
+        .on_verdict = sidecar_on_verdict,
         .arg = s,
     };
 
@@ -455,8 +140,8 @@ static int open_control(struct sidecar *s, struct err *err)
         .nss = s->o.nss,
         .sessions = &s->sessions,
         .drain_default = s->o.drain,
-        .status = on_status,
-        .drain = on_drain,
+        .status = sidecar_on_status,
+        .drain = sidecar_on_drain,
         .arg = s,
     };
 
@@ -488,7 +173,7 @@ static int open_link(struct sidecar *s, struct err *err)
     const struct link_options options = {
         .path = s->o.management,
         .bytecount_s = (int)s->o.bytecount_s,
-        .callbacks = &link_events,
+        .callbacks = &sidecar_link_events,
         .arg = s,
     };
     int r = link_open(s->o.loop, &options, &s->link, err);
@@ -513,9 +198,9 @@ static void open_feeds(struct sidecar *s, const struct endpoint *states, size_t 
                .subnet = s->o.subnet},
         .sessions = &s->sessions,
         .verdicts = &s->verdicts,
-        .on_stale = on_stale,
-        .on_change = on_feed_change,
-        .on_closed = part_closed,
+        .on_stale = sidecar_on_stale,
+        .on_change = sidecar_on_feed_change,
+        .on_closed = sidecar_part_closed,
         .arg = s,
     };
     uint8_t token[SECRET_BYTES];
@@ -560,7 +245,7 @@ static void resume_drain(struct sidecar *s)
                                     .timeout_s = s->record.drain_timeout_s};
 
     if (d.rate_per_minute > 0) {
-        on_drain(s, &d);
+        sidecar_on_drain(s, &d);
     }
 }
 
@@ -606,8 +291,9 @@ int sidecar_open(const struct sidecar_options *options, struct sidecar **ret, st
     verdicts_init(&s->verdicts, s->o.service_key,
                   s->block.count > VERDICTS_MIN / 2 ? s->block.count * 2 : VERDICTS_MIN);
     session_metrics_open(&s->sessions);
-    s->watcher = (struct sessions_watcher){.on_up = on_up, .on_down = on_down, .arg = s};
-    s->settle_timer = loop_timer_new(s->o.loop, settle, s);
+    s->watcher =
+        (struct sessions_watcher){.on_up = sidecar_on_up, .on_down = sidecar_on_down, .arg = s};
+    s->settle_timer = loop_timer_new(s->o.loop, sidecar_settle, s);
     s->stop_timer = loop_timer_new(s->o.loop, on_stop_look, s);
     s->housekeeping = loop_timer_new(s->o.loop, on_housekeeping, s);
     loop_timer_start(s->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
@@ -620,14 +306,14 @@ int sidecar_open(const struct sidecar_options *options, struct sidecar **ret, st
     open_feeds(s, states, state_count);
     sessions_watch(&s->sessions, &s->watcher); /* last: the phase follows what the others heard */
     resume_drain(s);
-    tell_feeds(s);
+    sidecar_tell_feeds(s);
     *ret = s;
     return 0;
 }
 
 /* --- end --- */
 
-static void part_closed(void *arg)
+void sidecar_part_closed(void *arg)
 {
     struct sidecar *s = arg;
 
