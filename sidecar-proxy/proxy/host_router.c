@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define LOOK_EACH_MS 100
 #define PATIENCE_MS 3000 /* for a state service that is away, a device that is just arriving */
@@ -273,11 +275,23 @@ static enum search_event ask_connected(struct search *s)
     return EV_NONE;
 }
 
+/* Does an interface of this machine have it now? The kernel binds to no other. */
+static bool is_local(const char *host)
+{
+    struct address address;
+
+    if (address_of(host, 0, &address) < 0) {
+        return false;
+    }
+    AUTO(fd) int fd = socket(address.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && bind(fd, (struct sockaddr *)&address.storage, address.len) == 0;
+}
+
 static bool is_self(const struct host_router *r, const char *address)
 {
     char one[ADDRESS_TEXT_MAX];
 
-    if (address_is_loopback(address)) {
+    if (address_is_loopback(address) || is_local(address)) {
         return true;
     }
     for (const char *at = r->self_addresses; at != NULL && *at != '\0';) {
