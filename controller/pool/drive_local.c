@@ -409,7 +409,7 @@ int drive_local_find_addresses(struct drive_local *d, const struct pool_object *
     if (pool->local.register_interface == NULL) {
         d->instance_host.register_address = NULL;
         free(d->self_addresses);
-        d->self_addresses = machine_addresses();
+        d->self_addresses = xstrdup("");
     } else {
         int r = interface_address(pool->local.register_interface, address, err);
         if (r < 0) {
@@ -437,7 +437,12 @@ int drive_local_apply(struct drive_local *d, struct pool_object *pool, struct er
     pool_object_clear(&d->pool);
     d->pool = *pool;
     *pool = (struct pool_object){0};
-    pool_object_instance_hash(&d->pool, d->revision);
+    char revision[17];
+    pool_object_instance_hash(&d->pool, revision);
+    if (strcmp(revision, d->revision) != 0) {
+        memcpy(d->revision, revision, sizeof(revision));
+        d->state.pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
+    }
     if (d->pool.replicas != before) {
         log_info("replicas changed", "from", NUM(before), "to", NUM(d->pool.replicas), NULL);
     }

@@ -303,25 +303,3 @@ int interface_address(const char *name, char ret[16], struct err *err)
                ? 0
                : err_text(err, -ENODEV, "interface '%s' is not there or has no IPv4 address", name);
 }
-
-char *machine_addresses(void)
-{
-    struct ifaddrs *all = NULL;
-    char *list = xstrdup(""), text[INET_ADDRSTRLEN];
-    size_t count = 0;
-
-    if (getifaddrs(&all) != 0) {
-        return list;
-    }
-    for (struct ifaddrs *i = all; i != NULL && count < ADDRESSES_MAX; i = i->ifa_next) {
-        if ((i->ifa_flags & IFF_LOOPBACK) != 0 || strncmp(i->ifa_name, "tun", 3) == 0 ||
-            !address_text(i, text)) {
-            continue;
-        }
-        char *longer = xasprintf("%s%s%s", list, count++ > 0 ? "," : "", text);
-        free(list);
-        list = longer;
-    }
-    freeifaddrs(all);
-    return list;
-}

@@ -76,5 +76,3 @@ void args_revision(const struct args *a, char ret[17]);
 
 /* IPv4 address of a network interface. -ENODEV: there is none, or it has none. */
 int interface_address(const char *name, char ret[16], struct err *err);
-/* All IPv4 addresses of this machine but loopback, comma-separated. Caller frees. */
-char *machine_addresses(void);

@@ -10,9 +10,8 @@ struct host_router;
 struct host_router_options { /* copied; locator and api are borrowed */
     struct locator *locator;
     struct balena_api *api;
-    const char
-        *self_addresses;   /* "192.0.2.1,2001:db8::1": us, beside what interfaces have; or NULL */
-    uint16_t forward_port; /* on which other hosts' proxies are dialled */
+    const char *self_addresses; /* "192.0.2.1,2001:db8::1": also us, or NULL */
+    uint16_t forward_port;      /* on which other hosts' proxies are dialled */
     uint32_t answer_timeout_ms; /* the proxy's; the router gives up a little before */
 };
 
