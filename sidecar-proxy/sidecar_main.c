@@ -216,6 +216,7 @@ int main(int argc, char **argv)
     struct err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
+    log_init("vpn-sidecar", LOG_HUMAN, LOG_INFO); /* until the settings say otherwise */
     int r = settings_load(&s, argc, argv, &err);
     bool bad_settings = r < 0;
     if (r == 0) {
@@ -224,7 +225,7 @@ int main(int argc, char **argv)
     settings_clear(&s);
     if (r < 0) {
         log_error(err.text, NULL);
-        return bad_settings || r == -EINVAL ? 2 : 1;
+        return bad_settings || r == -EINVAL || r == -ENAMETOOLONG ? 2 : 1;
     }
     return 0;
 }
