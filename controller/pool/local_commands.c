@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ADDRESSES_MAX 32
-
 const char *const local_tool_names[LOCAL_TOOLS] = {
     [TOOL_OPENVPN] = "openvpn", [TOOL_HAPROXY] = "haproxy",
     [TOOL_NFT] = "nft",         [TOOL_SIDECAR] = "vpn-sidecar",
