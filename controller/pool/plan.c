@@ -162,6 +162,12 @@ static void scale_down(struct planner *p)
     }
 }
 
+/* An index was given up lately, or by this plan: the driver sets the time when it hears of it. */
+static bool is_paused(const struct planner *p)
+{
+    return p->gave_up || p->now_ms < p->observed->pool_not_before_ms;
+}
+
 /* Its devices are still there while its OpenVPN runs, whether or not it takes new ones: a
  * controller that has just started has not heard of any yet. */
 static bool may_be_replaced(const struct planner *p, const struct observed_index *o)
@@ -176,7 +182,7 @@ static bool may_be_replaced(const struct planner *p, const struct observed_index
  * was given up halts it until the next is tried. */
 static void roll(struct planner *p)
 {
-    while (p->outdated > 0 && p->now_ms >= p->observed->pool_not_before_ms) {
+    while (p->outdated > 0 && !is_paused(p)) {
         const struct observed_index *o = plan_choose_victim(p, true);
         if (o == NULL || !may_be_replaced(p, o)) {
             return;
@@ -194,9 +200,9 @@ static uint32_t may_start(struct planner *p)
     int64_t pause_ms = p->observed->pool_not_before_ms;
     uint32_t most = PLAN_STARTING_MAX;
 
-    if (p->now_ms < pause_ms) {
+    if (is_paused(p)) {
         plan_tell(p, TROUBLE_GIVEN_UP);
-        plan_wake_at(p, pause_ms);
+        plan_wake_at(p, pause_ms > p->now_ms ? pause_ms : INT64_MAX);
         return 0;
     }
     if (pause_ms > 0 && p->now_ms - pause_ms < PLAN_PROBE_MS) {

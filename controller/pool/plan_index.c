@@ -7,6 +7,7 @@ static void give_up(struct planner *p, const struct observed_index *o, const cha
 {
     plan_act(p, PLAN_GIVE_UP, o->index, reason);
     plan_leave(p, o);
+    p->gave_up = true;
     plan_tell(p, TROUBLE_GIVEN_UP);
 }
 

@@ -26,6 +26,7 @@ struct planner {
     uint32_t sure;     /* and, when new ones are brought in, for PLAN_MIN_READY_MS */
     uint32_t outdated; /* with another template */
     enum plan_trouble trouble;
+    bool gave_up;                   /* this plan gives one up */
     bool taken[PLAN_INDEX_MAX + 1]; /* ended or chosen by this plan */
 };
 
