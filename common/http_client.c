@@ -1,18 +1,17 @@
 #include "common/http_client.h"
 
 #include "common/buf.h"
+#include "common/curl_loop.h"
+#include "common/http_ca.h"
+#include "common/http_check.h"
 
 #include <assert.h>
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <openssl/pem.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <sys/un.h>
 
 #define DEFAULT_IN_FLIGHT 256
@@ -56,24 +55,13 @@ struct call_list {
     size_t count;
 };
 
-/* One of curl's sockets. */
-struct conn {
-    struct http_client *client;
-    curl_socket_t fd;
-    struct loop_io *io;
-    struct conn *prev, *next;
-};
-
 struct http_client {
     struct loop *loop;
-    CURLM *multi;
-    struct loop_timer *timer; /* curl's */
-    struct conn *conns;
+    struct curl_loop curl;
     struct call_list queue;
     struct call_list on_wire;
     size_t doomed; /* calls in on_wire to be removed */
     unsigned busy; /* depth of our frames that still need the client */
-    bool in_curl;  /* curl is on the stack: it must not be entered again */
     bool closed;
     char *ca_path; /* NULL: the system's bundle */
     int ca_fd;     /* what ca_path names, if we wrote it; else -1 */
@@ -114,114 +102,6 @@ static void list_remove(struct call_list *list, struct http_call *call)
     list->count--;
 }
 
-/* --- between curl and the loop --- */
-
-static void enter_curl(struct http_client *client, curl_socket_t fd, int mask)
-{
-    int running;
-
-    client->busy++;
-    client->in_curl = true;
-    curl_multi_socket_action(client->multi, fd, mask, &running);
-    client->in_curl = false;
-    settle(client);
-}
-
-static void on_curl_timer(void *arg)
-{
-    enter_curl(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void on_conn(void *arg, int events, int error)
-{
-    struct conn *conn = arg;
-    int mask = 0;
-
-    if ((events & LOOP_READ) != 0) {
-        mask |= CURL_CSELECT_IN;
-    }
-    if ((events & LOOP_WRITE) != 0) {
-        mask |= CURL_CSELECT_OUT;
-    }
-    if (error != 0) {
-        mask |= CURL_CSELECT_ERR;
-    }
-    enter_curl(conn->client, conn->fd, mask);
-}
-
-static void conn_close(struct conn *conn)
-{
-    if (conn->prev != NULL) {
-        conn->prev->next = conn->next;
-    } else {
-        conn->client->conns = conn->next;
-    }
-    if (conn->next != NULL) {
-        conn->next->prev = conn->prev;
-    }
-    loop_io_close(conn->io);
-    free(conn);
-}
-
-static struct conn *conn_new(struct http_client *client, curl_socket_t fd)
-{
-    struct conn *conn = xcalloc(1, sizeof(*conn));
-
-    conn->client = client;
-    conn->fd = fd;
-    if (loop_io_new(client->loop, fd, on_conn, conn, &conn->io, NULL) < 0) {
-        free(conn);
-        return NULL;
-    }
-    conn->next = client->conns;
-    if (conn->next != NULL) {
-        conn->next->prev = conn;
-    }
-    client->conns = conn;
-    curl_multi_assign(client->multi, fd, conn);
-    return conn;
-}
-
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
-{
-    struct http_client *client = arg;
-    struct conn *conn = assigned;
-    int events = 0;
-
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (conn != NULL) {
-            curl_multi_assign(client->multi, fd, NULL);
-            conn_close(conn);
-        }
-        return 0;
-    }
-    if (conn == NULL && (conn = conn_new(client, fd)) == NULL) {
-        return -1;
-    }
-    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) {
-        events |= LOOP_READ;
-    }
-    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) {
-        events |= LOOP_WRITE;
-    }
-    loop_io_set(conn->io, events);
-    return 0;
-}
-
-static int on_curl_timeout(CURLM *multi, long timeout_ms, void *arg)
-{
-    struct http_client *client = arg;
-
-    (void)multi;
-    if (timeout_ms < 0) {
-        loop_timer_stop(client->timer);
-    } else {
-        loop_timer_start(client->timer, (uint64_t)timeout_ms, 0);
-    }
-    return 0;
-}
-
 /* --- a call --- */
 
 static void call_free(struct http_call *call)
@@ -245,7 +125,7 @@ static void call_detach(struct http_call *call)
         if (call->state == CALL_DOOMED) {
             client->doomed--;
         }
-        curl_multi_remove_handle(client->multi, call->easy);
+        curl_multi_remove_handle(client->curl.multi, call->easy);
         list_remove(&client->on_wire, call);
     }
     call->state = CALL_ENDED;
@@ -265,7 +145,7 @@ void http_call_cancel(struct http_call *call)
     if (call == NULL || call->state == CALL_DOOMED || call->state == CALL_ENDED) {
         return;
     }
-    if (call->client->in_curl && call->state == CALL_ON_WIRE) {
+    if (call->client->curl.in_curl && call->state == CALL_ON_WIRE) {
         call->state = CALL_DOOMED;
         call->client->doomed++;
         return;
@@ -273,7 +153,7 @@ void http_call_cancel(struct http_call *call)
     struct http_client *client = call->client;
     call_detach(call);
     call_free(call);
-    if (!client->in_curl) {
+    if (!client->curl.in_curl) {
         start_queued(client);
     }
 }
@@ -363,7 +243,7 @@ static void call_start(struct http_call *call)
     call->state = CALL_ON_WIRE;
     call->last_byte_ms = clock_monotonic_ms();
     list_push(&client->on_wire, call);
-    CURLMcode code = curl_multi_add_handle(client->multi, call->easy);
+    CURLMcode code = curl_multi_add_handle(client->curl.multi, call->easy);
     assert(code == CURLM_OK); /* fails for a handle that is in use or a nested call only */
     (void)code;
 }
@@ -372,7 +252,7 @@ static void call_retry(struct http_call *call)
 {
     struct http_client *client = call->client;
 
-    curl_multi_remove_handle(client->multi, call->easy);
+    curl_multi_remove_handle(client->curl.multi, call->easy);
     list_remove(&client->on_wire, call);
     call->retried = true;
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -466,7 +346,7 @@ static void report_finished(struct http_client *client)
     int left;
     CURLMsg *msg;
 
-    while (!client->closed && (msg = curl_multi_info_read(client->multi, &left)) != NULL) {
+    while (!client->closed && (msg = curl_multi_info_read(client->curl.multi, &left)) != NULL) {
         if (msg->msg == CURLMSG_DONE) {
             struct http_call *call;
             curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
@@ -499,13 +379,7 @@ static void client_free(struct http_client *client)
 {
     drop_all(&client->queue);
     drop_all(&client->on_wire);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, NULL);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, NULL);
-    while (client->conns != NULL) { /* the loop lets go of a descriptor before curl closes it */
-        conn_close(client->conns);
-    }
-    curl_multi_cleanup(client->multi);
-    loop_timer_close(client->timer);
+    curl_loop_close(&client->curl);
     if (client->ca_fd >= 0) {
         close(client->ca_fd);
     }
@@ -579,91 +453,34 @@ static size_t on_curl_body(char *bytes, size_t size, size_t count, void *arg)
 
 /* --- making a request --- */
 
-static bool is_token(const char *s)
+static bool curl_takes(const char *url)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-
-    if (*s == '\0') {
-        return false;
-    }
-    for (; *s != '\0'; s++) {
-        if (!isalnum((unsigned char)*s) && strchr(others, *s) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_within(const char *s, unsigned char lowest)
-{
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c < lowest || c == 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_bearer(const char *s)
-{
-    if (*s == '\0') {
-        return false;
-    }
-    for (; *s != '\0'; s++) {
-        if (*s < 0x21 || *s > 0x7e) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_url(const char *url)
-{
-    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) ||
-        !is_within(url, 0x21)) {
-        return false;
-    }
     CURLU *parsed = curl_url();
     CURLUcode code = curl_url_set(parsed, CURLUPART_URL, url, 0);
+
     curl_url_cleanup(parsed);
     return code == CURLUE_OK;
 }
 
-static int check_headers(const char *const *headers, struct err *err)
-{
-    for (; headers != NULL && *headers != NULL; headers++) {
-        const char *colon = strchr(*headers, ':');
-        if (colon == NULL || !is_within(*headers, 0x20)) {
-            return err_text(err, -EINVAL, "bad header");
-        }
-        AUTO(str) char *name = xstrndup(*headers, (size_t)(colon - *headers));
-        if (!is_token(name)) {
-            return err_text(err, -EINVAL, "bad header name");
-        }
-    }
-    return 0;
-}
-
 static int check_request(const struct http_request *request, struct err *err)
 {
-    if (!is_token(request->method)) {
+    if (!http_is_token(request->method)) {
         return err_text(err, -EINVAL, "bad method");
     }
-    if (!is_url(request->url)) {
+    if (!http_is_url(request->url) || !curl_takes(request->url)) {
         return err_text(err, -EINVAL, "bad URL");
     }
     if (request->unix_socket != NULL &&
         strlen(request->unix_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         return err_text(err, -EINVAL, "path of unix socket is too long");
     }
-    if (request->bearer != NULL && !is_bearer(request->bearer)) {
+    if (request->bearer != NULL && !http_is_bearer(request->bearer)) {
         return err_text(err, -EINVAL, "bearer token is not printable ASCII");
     }
-    if (request->content_type != NULL && !is_within(request->content_type, 0x20)) {
+    if (request->content_type != NULL && !http_is_value(request->content_type)) {
         return err_text(err, -EINVAL, "bad content type");
     }
-    return check_headers(request->headers, err);
+    return http_check_headers(request->headers, err);
 }
 
 static void add_header(struct http_call *call, const char *line)
@@ -802,7 +619,7 @@ int http_client_send(struct http_client *client, const struct http_request *requ
     }
     list_push(&client->queue, call);
     call_arm(call);
-    if (!client->in_curl) {
+    if (!client->curl.in_curl) {
         start_queued(client);
     }
     if (ret != NULL) {
@@ -816,48 +633,29 @@ size_t http_client_in_flight(const struct http_client *client)
     return client->queue.count + client->on_wire.count - client->doomed;
 }
 
-/* --- certificates --- */
+/* --- the client --- */
 
-static int check_pem(const char *pem, struct err *err)
+static void global_init(void)
 {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    bool ok = cert != NULL;
-
-    X509_free(cert);
-    BIO_free(bio);
-    return ok ? 0 : err_text(err, -EINVAL, "extra CA is not a PEM certificate");
+    curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static int write_all(int fd, const char *bytes, size_t len)
+static void on_turn(void *arg)
 {
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0) {
-            return -errno;
-        }
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
+    struct http_client *client = arg;
+
+    client->busy++;
+    settle(client);
 }
 
-static int copy_file(int to, const char *path)
+static void keep_connections(struct http_client *client)
 {
-    AUTO(fd) int from = open(path, O_RDONLY | O_CLOEXEC);
-    char block[16384];
-    ssize_t n;
+    long max = KEPT_CONNECTIONS_MAX;
 
-    if (from < 0) {
-        return errno == ENOENT ? 0 : -errno; /* no system store: only the extra ones are trusted */
+    if (client->max_in_flight < (size_t)max) {
+        max = (long)client->max_in_flight;
     }
-    while ((n = read(from, block, sizeof(block))) > 0) {
-        int r = write_all(to, block, (size_t)n);
-        if (r < 0) {
-            return r;
-        }
-    }
-    return n < 0 ? -errno : 0;
+    curl_multi_setopt(client->curl.multi, CURLMOPT_MAXCONNECTS, max);
 }
 
 static const char *system_bundle(void)
@@ -872,51 +670,21 @@ static const char *system_bundle(void)
     return path != NULL ? path : "/etc/ssl/certs/ca-certificates.crt";
 }
 
-/* The system's bundle and the extra certificates, one after the other in a file without a name.
- * A file rather than a blob: curl keeps the parsed certificates of a file, and reads it again. */
-static int make_bundle(struct http_client *client, const char *pem, struct err *err)
+/* A file rather than a blob: a blob would stand for the system's bundle, and curl keeps the parsed
+ * certificates of files only. */
+static int trust(struct http_client *client, const struct http_client_options *options,
+                 struct err *err)
 {
-    int r = check_pem(pem, err);
-
-    if (r < 0) {
-        return r;
+    if (options->ca_file != NULL) {
+        client->ca_path = xstrdup(options->ca_file);
+    } else if (options->ca_pem != NULL) {
+        int r = http_ca_bundle(system_bundle(), options->ca_pem, &client->ca_fd, err);
+        if (r < 0) {
+            return r;
+        }
+        client->ca_path = xasprintf("/proc/self/fd/%d", client->ca_fd);
     }
-    AUTO(fd) int fd = memfd_create("ca-bundle", MFD_CLOEXEC);
-    if (fd < 0) {
-        return err_set(err, -errno, "make CA bundle");
-    }
-    r = copy_file(fd, system_bundle());
-    if (r == 0) {
-        r = write_all(fd, "\n", 1);
-    }
-    if (r == 0) {
-        r = write_all(fd, pem, strlen(pem));
-    }
-    if (r < 0) {
-        return err_set(err, r, "write CA bundle");
-    }
-    client->ca_path = xasprintf("/proc/self/fd/%d", fd);
-    client->ca_fd = fd;
-    fd = -1;
     return 0;
-}
-
-static void global_init(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static void set_multi(struct http_client *client)
-{
-    CURLM *multi = client->multi;
-    long kept = client->max_in_flight < (size_t)KEPT_CONNECTIONS_MAX ? (long)client->max_in_flight
-                                                                     : KEPT_CONNECTIONS_MAX;
-
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_curl_timeout);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, client);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kept);
 }
 
 int http_client_new(struct loop *loop, const struct http_client_options *options,
@@ -933,20 +701,12 @@ int http_client_new(struct loop *loop, const struct http_client_options *options
     client->max_response = options->max_response > 0 ? options->max_response : DEFAULT_RESPONSE;
     client->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : DEFAULT_CONNECT_MS;
-    client->multi = curl_multi_init();
-    client->timer = loop_timer_new(loop, on_curl_timer, client);
-    if (client->multi == NULL) {
-        abort(); /* out of memory, as in xmalloc() */
-    }
-    set_multi(client);
-    if (options->ca_file != NULL) {
-        client->ca_path = xstrdup(options->ca_file);
-    } else if (options->ca_pem != NULL) {
-        int r = make_bundle(client, options->ca_pem, err);
-        if (r < 0) {
-            client_free(client);
-            return r;
-        }
+    curl_loop_open(&client->curl, loop, on_turn, client);
+    keep_connections(client);
+    int r = trust(client, options, err);
+    if (r < 0) {
+        client_free(client);
+        return r;
     }
     *ret = client;
     return 0;
@@ -964,7 +724,7 @@ void http_client_close(struct http_client *client)
             client->doomed++;
         }
     }
-    if (client->busy == 0) {
+    if (client->busy == 0 && !client->curl.in_curl) {
         client_free(client);
     }
 }

@@ -1,15 +1,14 @@
 #include "common/http_conn.h"
 
+#include "common/http_answer.h"
 #include "common/ws_server.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define IN_MAX ((size_t)16383)      /* of what was read and not yet understood; with a NUL 16 KiB */
 #define OUT_MAX ((size_t)256 << 20) /* an answer as a whole */
@@ -130,92 +129,22 @@ static void conn_close(struct http_conn *c)
 
 /* --- answers --- */
 
-static const char *reason_of(int status)
-{
-    static const struct {
-        int status;
-        const char *reason;
-    } known[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {304, "Not Modified"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (known[i].status == status) {
-            return known[i].reason;
-        }
-    }
-    return "Status";
-}
-
-static bool has_body(int status)
-{
-    return status >= 200 && status != 204 && status != 304;
-}
-
-static void append_date(struct buf *b)
-{
-    char text[64];
-    time_t now = time(NULL);
-    struct tm tm;
-
-    gmtime_r(&now, &tm);
-    strftime(text, sizeof(text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-    buf_append_str(b, text);
-}
-
-/* Everything of the head but what tells the body's length and the empty line. */
 static void append_head(struct http_conn *c, int status, const char *content_type,
                         const char *extra_header)
 {
     c->keep_alive = c->keep_alive && !c->eof;
-    buf_printf(&c->out, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
-    append_date(&c->out);
-    if (has_body(status)) {
-        buf_printf(&c->out, "Content-Type: %s\r\n",
-                   content_type != NULL ? content_type : "text/plain");
-    }
-    if (extra_header != NULL && strpbrk(extra_header, "\r\n") == NULL) {
-        buf_printf(&c->out, "%s\r\n", extra_header);
-    }
-    buf_printf(&c->out, "Connection: %s\r\n", c->keep_alive ? "keep-alive" : "close");
+    http_answer_head(&c->out, status, content_type, extra_header, c->keep_alive);
 }
 
 static void append_answer(struct http_conn *c, bool is_head, int status, const char *content_type,
                           const char *body, size_t body_len, const char *extra_header)
 {
     append_head(c, status, content_type, extra_header);
-    if (has_body(status)) {
+    if (http_has_body(status)) {
         buf_printf(&c->out, "Content-Length: %zu\r\n", body_len);
     }
     buf_append_str(&c->out, "\r\n");
-    if (has_body(status) && !is_head && buf_append(&c->out, body, body_len) < 0) {
+    if (http_has_body(status) && !is_head && buf_append(&c->out, body, body_len) < 0) {
         c->eof = true; /* longer than any answer of ours: cut, and closed behind the head */
     }
     c->state = CONN_FLUSHING;
@@ -224,7 +153,7 @@ static void append_answer(struct http_conn *c, bool is_head, int status, const c
 /* The server's own answer to a request that no handler gets. */
 static void answer_error(struct http_conn *c, int status, const char *extra_header)
 {
-    AUTO(str) char *text = xasprintf("%s\n", reason_of(status));
+    AUTO(str) char *text = xasprintf("%s\n", http_reason(status));
     bool is_head = c->head != NULL && strcmp(c->head->method, "HEAD") == 0;
 
     append_answer(c, is_head, status, NULL, text, strlen(text), extra_header);

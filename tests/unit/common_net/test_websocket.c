@@ -526,9 +526,11 @@ static void test_client_gives_up_a_server_that_is_silent(void **state)
 static void test_client_refuses_bad_handshakes(void **state)
 {
     (void)state;
-    static const char *const heads[] = {
+    static const char wrong_accept[] =
         "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Protocol: test.v1\r\nSec-WebSocket-Accept: bm9uc2Vuc2U=\r\n\r\n",
+        "Sec-WebSocket-Protocol: test.v1\r\nSec-WebSocket-Accept: bm9uc2Vuc2U=\r\n\r\n";
+    static const char *const heads[] = {
+        wrong_accept,
         "HTTP/1.1 302 Away\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         "SSH-2.0-x\r\n\r\n",
