@@ -112,6 +112,10 @@ int pool_object_load(const char *file, struct pool_object *ret, struct pool_erro
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings);
 
+/* Highest index that an instance can have: what the base subnet holds, with local also what the
+ * ports leave free (base_port + index meets no other port), at most POOL_REPLICAS_MAX. */
+uint32_t pool_object_capacity(const struct pool_object *p, bool local);
+
 void pool_errors_init(struct pool_errors *e);
 void pool_errors_clear(struct pool_errors *e);
 

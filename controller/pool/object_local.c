@@ -111,47 +111,100 @@ struct port_range {
     uint32_t first, last; /* last < first: unused */
 };
 
-static void check_range(struct look *l, const struct port_range *a)
-{
-    if (a->last > 65535) {
-        SAY(l, errors, a->path, "%u and %u replicas pass port 65535", a->first - 1,
-            l->pool->replicas);
-    }
-}
-
-static void check_collision(struct look *l, const struct port_range *a, const struct port_range *b)
-{
-    if (a->first <= a->last && b->first <= b->last && a->first <= b->last && b->first <= a->last) {
-        SAY(l, errors, a->path, "port %u is taken by %s", a->first > b->first ? a->first : b->first,
-            b->path);
-    }
-}
-
 static struct port_range single(const char *path, uint32_t port)
 {
     return (struct port_range){path, port > 0 ? port : 1, port};
 }
 
-static void check_ports(struct look *l)
+#define RANGES 7
+
+/* What listens on this machine with so many indices. */
+static void list_ports(const struct pool_object *p, uint32_t indices, struct port_range ret[RANGES])
 {
-    const struct pool_object *p = l->pool;
-    const struct port_range ranges[] = {
+    const struct port_range ranges[RANGES] = {
         single("spec.haproxy.port", p->haproxy.port),
         single("spec.connectProxy.port", p->connect_proxy.port),
         single("spec.connectProxy.metricsPort", p->connect_proxy.metrics_port),
         single("spec.state.port", p->state_port),
         single("spec.local.httpPort", p->local.http_port),
-        {"spec.local.basePort", p->local.base_port + 1U, p->local.base_port + p->replicas},
+        {"spec.local.basePort", p->local.base_port + 1U, p->local.base_port + indices},
         {"spec.local.sidecarBasePort", p->local.sidecar_base_port + 1U,
-         p->local.sidecar_base_port + p->replicas},
+         p->local.sidecar_base_port + indices},
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
-        check_range(l, &ranges[i]);
+    memcpy(ret, ranges, sizeof(ranges));
+}
+
+static bool collide(const struct port_range *a, const struct port_range *b)
+{
+    return a->first <= a->last && b->first <= b->last && a->first <= b->last && b->first <= a->last;
+}
+
+/* Is it in the file, rather than a default? */
+static bool is_given(const struct look *l, const char *path)
+{
+    const struct yaml_node *at = yaml_tree_locate(l->pool->origin, path);
+
+    return at != NULL && at->key != NULL && strcmp(at->key, strrchr(path, '.') + 1) == 0;
+}
+
+/* The fault is where a person wrote something. */
+static void say_collision(struct look *l, const struct port_range *a, const struct port_range *b)
+{
+    uint32_t port = a->first > b->first ? a->first : b->first;
+    bool other = !is_given(l, a->path) && is_given(l, b->path);
+
+    SAY(l, errors, other ? b->path : a->path, "port %u is taken by %s", port,
+        other ? a->path : b->path);
+}
+
+static void check_ports(struct look *l)
+{
+    struct port_range ranges[RANGES];
+
+    list_ports(l->pool, l->pool->replicas, ranges);
+    for (size_t i = 0; i < RANGES; i++) {
+        const struct port_range *a = &ranges[i];
+        if (a->last > UINT16_MAX) {
+            SAY(l, errors, a->path, "%u and %u replicas pass port 65535", a->first - 1,
+                l->pool->replicas);
+        }
         for (size_t k = 0; k < i; k++) {
-            check_collision(l, &ranges[i], &ranges[k]);
+            if (collide(a, &ranges[k])) {
+                say_collision(l, a, &ranges[k]);
+            }
         }
     }
+}
+
+/* With so many indices, does an index's port stay clear of the others'? */
+static bool ports_fit(const struct pool_object *p, uint32_t indices)
+{
+    struct port_range ranges[RANGES];
+
+    list_ports(p, indices, ranges);
+    for (size_t i = RANGES - 2; i < RANGES; i++) { /* the two that grow */
+        if (ranges[i].last > UINT16_MAX) {
+            return false;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (collide(&ranges[i], &ranges[k])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+uint32_t pool_object_capacity(const struct pool_object *p, bool local)
+{
+    uint32_t most = subnet_instances(p->network.base, p->network.instance_prefix_len);
+
+    most = most < POOL_REPLICAS_MAX ? most : POOL_REPLICAS_MAX;
+    while (local && most > 0 && !ports_fit(p, most)) {
+        most--;
+    }
+    return most;
 }
 
 /* --- interfaces --- */

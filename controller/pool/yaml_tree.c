@@ -363,7 +363,11 @@ static int read_stream(struct reader *r, struct yaml_node **ret)
 int yaml_tree_parse(const char *text, size_t len, struct yaml_node **ret, yaml_fault_fn on_fault,
                     void *arg)
 {
-    struct reader r = {.text = text, .len = len, .on_fault = on_fault, .arg = arg};
+    bool marked = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0; /* by some editors */
+    struct reader r = {.text = text + (marked ? 3 : 0),
+                       .len = len - (marked ? 3 : 0),
+                       .on_fault = on_fault,
+                       .arg = arg};
     AUTO(yaml) struct yaml_node *root = NULL;
     int result = check_bytes(&r);
 
@@ -374,7 +378,7 @@ int yaml_tree_parse(const char *text, size_t len, struct yaml_node **ret, yaml_f
         abort(); /* out of memory */
     }
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text, r.len);
     result = read_stream(&r, &root);
     yaml_parser_delete(&r.parser);
     if (result == 0) {
