@@ -121,7 +121,7 @@ int sidecar_status_parse(const char *text, size_t len, struct sidecar_status *re
     if (r == 0) {
         *ret = s;
     }
-    return r;
+    return r == -ENOENT ? -EPROTO : r;
 }
 
 /* --- asking --- */
