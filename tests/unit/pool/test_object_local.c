@@ -50,7 +50,7 @@ static const struct local_case certificates[] = {
      "5:70: spec.openvpn.tls.keyFile: 'T/ca.crt' holds no PEM private key without a passphrase\n",
      ""},
     {"  openvpn: {tls: {caFile: ca.crt, certFile: ca.crt, keyFile: server.key}}\n",
-     "5:66: spec.openvpn.tls.keyFile: 'T/server.key' does not belong to the certificate\n",
+     "5:62: spec.openvpn.tls.keyFile: 'T/server.key' does not belong to the certificate\n",
      "5:45: spec.openvpn.tls.certFile: 'T/ca.crt' is not marked for TLS servers (extendedKeyUsage "
      "serverAuth): devices refuse it\n"},
     {"  openvpn: {tls: {caFile: ca.crt, certFile: server.crt, keyFile: encrypted.key}}\n",
@@ -61,10 +61,10 @@ static const struct local_case certificates[] = {
      "5:27: spec.openvpn.tls.caFile: 'T/expired.crt' has expired\n", ""},
     {"  openvpn: {tls: {caFile: ca.crt, certFile: server.crt, keyFile: server.key, dhFile: "
      "ca.crt}}\n",
-     "5:88: spec.openvpn.tls.dhFile: 'T/ca.crt' holds no PEM DH parameters\n", ""},
+     "5:86: spec.openvpn.tls.dhFile: 'T/ca.crt' holds no PEM DH parameters\n", ""},
     {"  openvpn: {tls: {caFile: ca.crt, certFile: server.crt, keyFile: server.key, dhFile: "
      "dh1024.pem}}\n",
-     "5:88: spec.openvpn.tls.dhFile: 'T/dh1024.pem' has 1024 bits, OpenSSL takes no less than "
+     "5:86: spec.openvpn.tls.dhFile: 'T/dh1024.pem' has 1024 bits, OpenSSL takes no less than "
      "2048\n",
      ""},
 };
