@@ -55,6 +55,14 @@ def name():
         Namespace(namespace).delete()
 
 
+def stop(demo, machine, name, number=signal.SIGINT):
+    """As Ctrl-C does: to all of its group."""
+    os.killpg(demo.process.pid, number)
+    assert demo.process.wait(90) == 0, demo.output()
+    assert "Traceback" not in demo.output()
+    assert left(machine, name) == []
+
+
 def left(machine, name):
     """What a demo must not leave."""
     found = [("namespace", n) for n in Namespace.names(name)]
@@ -78,17 +86,13 @@ def test_runs_and_ctrl_c_leaves_nothing(machine, name, tmp_path):
     reach(machine, command)
     assert "100.64.0.0/20" in demo.output() and "100.64.16.0/20" in demo.output()
     assert len(re.findall(r"device \d online", demo.output())) == 3
-    os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(90) == 0, demo.output()
-    assert left(machine, name) == []
+    stop(demo, machine, name)
 
 
 def test_ctrl_c_at_the_start_leaves_nothing(machine, name, tmp_path):
     demo = Run(machine, name, tmp_path / "demo.out")
     wait_until(lambda: machine.pids() and "stand-in on" in demo.output(), 30, "it has begun")
-    os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(90) == 0, demo.output()
-    assert left(machine, name) == []
+    stop(demo, machine, name)
 
 
 def test_starts_again_after_kill_9_of_everything(machine, name, tmp_path):
@@ -100,9 +104,7 @@ def test_starts_again_after_kill_9_of_everything(machine, name, tmp_path):
     assert left(machine, name), "the kill did leave things"
     second = Run(machine, name, tmp_path / "second.out")
     reach(machine, second.wait_command())
-    os.killpg(second.process.pid, signal.SIGTERM)
-    assert second.process.wait(90) == 0, second.output()
-    assert left(machine, name) == []
+    stop(second, machine, name, signal.SIGTERM)
 
 
 def test_starts_again_beside_what_lives_on(machine, name, tmp_path):
@@ -113,6 +115,4 @@ def test_starts_again_beside_what_lives_on(machine, name, tmp_path):
     first.process.wait()
     second = Run(machine, name, tmp_path / "second.out")
     reach(machine, second.wait_command())
-    os.killpg(second.process.pid, signal.SIGINT)
-    assert second.process.wait(90) == 0, second.output()
-    assert left(machine, name) == []
+    stop(second, machine, name)

@@ -49,6 +49,8 @@ def test_killed_program_is_back_and_right(make_lab, program):
         wait_until(lambda: all(lab.pool.sidecar(i)["link"] == "live" for i in (1, 2)), 10, "live")
     if program == "vpn-state":
         wait_until(lab.pool.state.ready, 15, "the state service is ready")
+    if program == "vpn-connect-proxy":
+        wait_until(lambda: lab.machine.connect("127.0.0.1", 3128).close() is None, 10, "listens")
     lab.wait_agreed(5)
     nobody_noticed(lab, steady, openvpn)
     comer.wait_online()

@@ -84,7 +84,8 @@ class Device:
     def start_services(self):
         self.service = subprocess.Popen(
             self.namespace.command("/usr/bin/python3", str(SERVICES), self.uuid,
-                                   "%d,%d" % (HTTP_PORT, SUPERVISOR_PORT), str(LINES_PORT)), stdout=subprocess.PIPE)
+                                   "%d,%d" % (HTTP_PORT, SUPERVISOR_PORT), str(LINES_PORT)),
+            stdout=subprocess.PIPE, start_new_session=True)
         self.service.stdout.readline()
 
     def start(self, restart_after=10):
@@ -99,7 +100,7 @@ class Device:
     def spawn(self):
         return subprocess.Popen(self.namespace.command(
             "openvpn", "--config", str(self.folder / "client.conf")),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def keep(self, stopping, restart_after):
         """systemd's part on a device."""
