@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #define NFT_WHY_MAX 400
+#define BURST "16 kbytes"
 
 void nft_table_name(const char *pool, char ret[NFT_TABLE_MAX])
 {
@@ -39,30 +40,69 @@ static int render_elements(const uint32_t *indices, size_t count, struct buf *re
     return r == 0 && count > 0 ? buf_append_str(ret, " }\n") : r;
 }
 
-/* Hooks run before the usual filters (priority -10): what we drop no other table can let in. */
-int nft_render(const char *pool, const uint32_t *indices, size_t count, struct buf *ret)
+/* What a set of limits holds for a device: its address, forgotten after a while of silence. */
+static int render_limit_set(const char *name, uint64_t bits_per_s, struct buf *ret)
 {
-    char table[NFT_TABLE_MAX];
-    int r = nft_render_removal(pool, ret);
+    if (bits_per_s == 0) {
+        return 0;
+    }
+    return buf_printf(ret,
+                      "    set %s {\n"
+                      "        type ipv4_addr\n"
+                      "        size 65536\n"
+                      "        flags dynamic,timeout\n"
+                      "        timeout 5m\n"
+                      "    }\n",
+                      name);
+}
 
-    nft_table_name(pool, table);
-    if (r == 0) {
-        r = buf_printf(ret,
+/* The kernel lets a second at full rate and the burst come at once. */
+static int render_limit(const char *way, const char *side, const char *name, uint64_t bits_per_s,
+                        struct buf *ret)
+{
+    if (bits_per_s == 0) {
+        return 0;
+    }
+    return buf_printf(
+        ret,
+        "        %s @tuns update @%s { ip %s limit rate over %llu bytes/second burst " BURST
+        " } drop\n",
+        way, name, side, (unsigned long long)(bits_per_s / 8));
+}
+
+static int render_sets(const char *table, const struct nft_rules *rules, struct buf *ret)
+{
+    int r = buf_printf(ret,
                        "table inet %s {\n"
                        "    counter input_dropped { }\n"
                        "    counter forward_dropped { }\n"
                        "    set tuns {\n"
                        "        type ifname\n",
                        table);
+
+    if (r == 0) {
+        r = render_elements(rules->indices, rules->count, ret);
     }
     if (r == 0) {
-        r = render_elements(indices, count, ret);
+        r = buf_append_str(ret, "    }\n");
     }
     if (r == 0) {
-        r = buf_append_str(ret, "    }\n"
-                                "    chain input {\n"
-                                "        type filter hook input priority -10; policy accept;\n"
-                                "        iifname @tuns ct state established,related accept\n"
+        r = render_limit_set("up", rules->up, ret);
+    }
+    return r == 0 ? render_limit_set("down", rules->down, ret) : r;
+}
+
+/* Hooks run before the usual filters (priority -10): what we drop no other table can let in. */
+static int render_chains(const struct nft_rules *rules, struct buf *ret)
+{
+    int r = buf_append_str(ret, "    chain input {\n"
+                                "        type filter hook input priority -10; policy accept;\n");
+
+    if (r == 0) {
+        r = render_limit("iifname", "saddr", "up", rules->up, ret);
+    }
+    if (r == 0) {
+        r = buf_append_str(ret, "        iifname @tuns ct state established,related accept\n"
                                 "        iifname @tuns counter name input_dropped drop\n"
                                 "    }\n"
                                 "    chain forward {\n"
@@ -71,10 +111,32 @@ int nft_render(const char *pool, const uint32_t *indices, size_t count, struct b
                                 "        oifname @tuns ct state established,related accept\n"
                                 "        iifname @tuns counter name forward_dropped drop\n"
                                 "        oifname @tuns counter name forward_dropped drop\n"
-                                "    }\n"
-                                "}\n");
+                                "    }\n");
     }
-    return r;
+    if (r < 0 || rules->down == 0) {
+        return r;
+    }
+    r = buf_append_str(ret, "    chain output {\n"
+                            "        type filter hook output priority -10; policy accept;\n");
+    if (r == 0) {
+        r = render_limit("oifname", "daddr", "down", rules->down, ret);
+    }
+    return r == 0 ? buf_append_str(ret, "    }\n") : r;
+}
+
+int nft_render(const char *pool, const struct nft_rules *rules, struct buf *ret)
+{
+    char table[NFT_TABLE_MAX];
+    int r = nft_render_removal(pool, ret);
+
+    nft_table_name(pool, table);
+    if (r == 0) {
+        r = render_sets(table, rules, ret);
+    }
+    if (r == 0) {
+        r = render_chains(rules, ret);
+    }
+    return r == 0 ? buf_append_str(ret, "}\n") : r;
 }
 
 struct nft_run {

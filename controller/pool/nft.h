@@ -1,7 +1,9 @@
 /* nft: the wall around the devices. In our own table, inet openvpn-{pool}: what comes in on an
  * instance's tun is dropped unless it answers a connection opened towards the device, and nothing
  * is forwarded from or to it but what is established. Other tables are never touched.
- * A table is replaced in one transaction, so there is no moment without it. */
+ * A table is replaced in one transaction, so there is no moment without it.
+ * It also holds the devices' bandwidth limits: one rule a way with a set that the kernel fills by
+ * address, so they need no word from OpenVPN and cost the same for one device as for thousands. */
 #pragma once
 
 #include "common/buf.h"
@@ -11,8 +13,13 @@
 
 /* "openvpn-{pool}" with what nft does not take in a name replaced by '_'. */
 void nft_table_name(const char *pool, char ret[NFT_TABLE_MAX]);
-/* The transaction that makes the table be as it should for these instances; none: an empty set. */
-int nft_render(const char *pool, const uint32_t *indices, size_t count, struct buf *ret);
+struct nft_rules {           /* borrowed */
+    const uint32_t *indices; /* of the instances; none: an empty set */
+    size_t count;
+    uint64_t down, up; /* bit/s to and from each device, over it is dropped; 0: no limit */
+};
+/* The transaction that makes the table be as these rules say. */
+int nft_render(const char *pool, const struct nft_rules *rules, struct buf *ret);
 /* The transaction that removes it, whether it is there or not. */
 int nft_render_removal(const char *pool, struct buf *ret);
 

@@ -13,7 +13,8 @@
 struct indices {
     uint32_t items[INDICES_MAX];
     size_t count;
-    bool removed; /* no table at all */
+    uint64_t down, up; /* limits, bit/s */
+    bool removed;      /* no table at all */
 };
 
 struct wall {
@@ -22,6 +23,7 @@ struct wall {
     struct indices wanted;  /* as asked for */
     struct indices running; /* what the run under way brings about */
     struct indices applied; /* what the kernel has */
+    uint64_t down, up;      /* for the next wall_set() */
     bool known;             /* applied is true */
     struct nft_run *run;
     struct loop_timer *timer;
@@ -32,8 +34,8 @@ struct wall {
 
 static bool equal(const struct indices *a, const struct indices *b)
 {
-    return a->removed == b->removed && a->count == b->count &&
-           memcmp(a->items, b->items, a->count * sizeof(a->items[0])) == 0;
+    return a->removed == b->removed && a->count == b->count && a->down == b->down &&
+           a->up == b->up && memcmp(a->items, b->items, a->count * sizeof(a->items[0])) == 0;
 }
 
 static void fail(struct wall *w, const char *why)
@@ -71,8 +73,12 @@ static void on_timer(void *arg)
         return;
     }
     buf_init(&script, SCRIPT_MAX);
+    struct nft_rules rules = {.indices = w->wanted.items,
+                              .count = w->wanted.count,
+                              .down = w->wanted.down,
+                              .up = w->wanted.up};
     int r = w->wanted.removed ? nft_render_removal(w->pool, &script)
-                              : nft_render(w->pool, w->wanted.items, w->wanted.count, &script);
+                              : nft_render(w->pool, &rules, &script);
     w->running = w->wanted;
     if (r < 0) {
         fail(w, "its text is too long");
@@ -119,12 +125,19 @@ static void want(struct wall *w, const struct indices *wanted)
 
 void wall_set(struct wall *w, const uint32_t *indices, size_t count)
 {
-    struct indices wanted = {.count = count < INDICES_MAX ? count : INDICES_MAX};
+    struct indices wanted = {
+        .count = count < INDICES_MAX ? count : INDICES_MAX, .down = w->down, .up = w->up};
 
     if (wanted.count > 0) {
         memcpy(wanted.items, indices, wanted.count * sizeof(indices[0]));
     }
     want(w, &wanted);
+}
+
+void wall_limit(struct wall *w, uint64_t down, uint64_t up)
+{
+    w->down = down;
+    w->up = up;
 }
 
 void wall_remove(struct wall *w)

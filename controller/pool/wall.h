@@ -13,6 +13,8 @@ void wall_close(struct wall *w); /* the table stays. NULL is fine */
 
 /* The table is to hold exactly these. Tried again for ever, with a pause. */
 void wall_set(struct wall *w, const uint32_t *indices, size_t count);
+/* bit/s to and from each device, 0: no limit. Takes effect with the next wall_set(). */
+void wall_limit(struct wall *w, uint64_t down, uint64_t up);
 void wall_remove(struct wall *w); /* the table is to go */
 
 bool wall_covers(const struct wall *w, uint32_t index); /* is its tun behind the wall by now? */

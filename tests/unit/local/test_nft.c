@@ -57,16 +57,23 @@ static bool listing_has(const char *text)
     return strstr(out, text) != NULL;
 }
 
-static void apply(const uint32_t *indices, size_t count)
+static void apply_rules(const struct nft_rules *rules)
 {
     struct buf script;
 
     buf_init(&script, 65536);
-    assert_int_equal(nft_render("fleet", indices, count, &script), 0);
+    assert_int_equal(nft_render("fleet", rules, &script), 0);
     run(buf_str(&script));
     assert_string_equal(last_why, "");
     assert_int_equal(last_result, 0);
     buf_clear(&script);
+}
+
+static void apply(const uint32_t *indices, size_t count)
+{
+    struct nft_rules rules = {.indices = indices, .count = count};
+
+    apply_rules(&rules);
 }
 
 static void test_nft_table_name_keeps_only_what_nft_takes(void **state)
@@ -105,6 +112,24 @@ static void test_nft_table_is_made_replaced_and_removed(void **state)
     buf_clear(&script);
 }
 
+static void test_nft_limits_each_way_by_itself(void **state)
+{
+    if (loop == NULL) {
+        skip();
+    }
+    const uint32_t one[] = {1};
+    struct nft_rules rules = {.indices = one, .count = 1, .down = 8000000};
+
+    apply_rules(&rules);
+    assert_true(listing_has("ip daddr limit rate over 1000000 bytes/second burst 16 kbytes"));
+    assert_false(listing_has("saddr"));
+    rules.up = 80000;
+    apply_rules(&rules);
+    assert_true(listing_has("ip saddr limit rate over 10000 bytes/second burst 16 kbytes"));
+    apply(one, 1);
+    assert_false(listing_has("limit rate"));
+}
+
 static void test_nft_says_what_is_wrong(void **state)
 {
     if (loop == NULL) {
@@ -121,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_nft_table_name_keeps_only_what_nft_takes),
         cmocka_unit_test_setup_teardown(test_nft_table_is_made_replaced_and_removed, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_nft_limits_each_way_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nft_says_what_is_wrong, setup, teardown),
     };
 
