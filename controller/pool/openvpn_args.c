@@ -163,7 +163,10 @@ int openvpn_args_make(const struct pool_object *pool, uint32_t index,
         snprintf(seconds, sizeof(seconds), "%u", pool->openvpn.status_interval_s);
         add_all(ret, seconds, "--status-version", "2", NULL);
     }
-    add_all(ret, "--user", "nobody", "--persist-key", "--persist-tun", "--verb", "1", NULL);
+    if (!paths->keep_user) {
+        add_all(ret, "--user", "nobody", "--group", "nogroup", NULL);
+    }
+    add_all(ret, "--persist-key", "--persist-tun", "--verb", "1", NULL);
     return 0;
 }
 

@@ -18,6 +18,7 @@ struct openvpn_paths {       /* borrowed */
     const char *management_user; /* who may connect to the socket: the sidecar's user; NULL: any */
     const char *listen_address;  /* "127.0.0.1", NULL: all */
     uint16_t port;
+    bool keep_user; /* false: becomes nobody:nogroup once it has its socket, device and key */
 };
 
 struct openvpn_args {
