@@ -28,7 +28,6 @@ static int render_global(const struct haproxy_config *c, struct buf *ret)
 {
     int r = buf_printf(ret,
                        "global\n"
-                       "    log stderr format raw daemon notice\n"
                        "    maxconn %u\n"
                        "    nbthread %u\n"
                        "    stats socket %s level admin mode 600 expose-fd listeners\n"
@@ -53,7 +52,6 @@ static int render_devices(const struct haproxy_config *c, struct buf *ret)
     return buf_printf(ret,
                       "\n"
                       "defaults\n"
-                      "    log global\n"
                       "    mode tcp\n"
                       "    timeout connect 5s\n"
                       "    timeout queue 5s\n"

@@ -14,7 +14,7 @@
 
 #define ROUND_SOON_MS 5 /* gathers what changes together */
 #define ROUND_LATEST_MS 1000
-#define BURY_AT_STOP_MS 10000
+#define BURY_AT_STOP_MS 5000
 #define BURY_HURRIED_MS 1000
 
 static void set_round(struct drive_local *d, uint64_t after_ms)
@@ -178,6 +178,7 @@ void drive_local_follow_wall(struct drive_local *d)
             d->indices[count++] = r->index;
         }
     }
+    wall_limit(d->wall, d->pool.throttle.down, d->pool.throttle.up);
     wall_set(d->wall, d->indices, count);
 }
 
@@ -310,6 +311,9 @@ static void finish(struct drive_local *d)
 {
     d->ended = true;
     loop_timer_stop(d->timer);
+    for (size_t i = 0; i < d->count; i++) { /* those whose burial goes on with the next start */
+        instance_remove_files(d->items[i]);
+    }
     local_programs_remove_files(d->programs);
     unlink(d->options.paths->state_file);
     loop_timer_start(d->stopped_timer, 0, 0);

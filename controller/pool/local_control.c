@@ -57,11 +57,12 @@ int local_control_open(struct loop *loop, const char *socket_path, const struct 
                 {.method = "GET", .path = "/healthz", .handler = on_health, .arg = c},
             },
     };
-    struct http_listen_options options = {.address = address,
-                                          .unix_mode = 0600,
-                                          .max_connections = 32,
-                                          .routes = c->routes,
-                                          .route_count = ARRAY_LEN(c->routes)};
+    struct http_listen_options options = {
+        .address = address,
+        .unix_mode = 0666, /* read only, no secrets; haproxy serves /metrics */
+        .max_connections = 32,
+        .routes = c->routes,
+        .route_count = ARRAY_LEN(c->routes)};
     int r = http_server_new(loop, &c->server, err);
     if (r == 0) {
         r = http_server_listen(c->server, &options, err);

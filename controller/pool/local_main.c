@@ -151,9 +151,14 @@ static int status(const struct options *o)
         fprintf(stderr, "vpn-controller: --output '%.32s' is not table or json\n", o->output);
         return 2;
     }
-    if (local_control_ask(socket, &json, &err) < 0) {
-        fprintf(stderr, "vpn-controller: no controller runs in %s (%s)\n", o->runtime_dir,
-                err.text);
+    int r = local_control_ask(socket, &json, &err);
+    if (r == -ECONNREFUSED || r == -ENOENT) {
+        fprintf(stderr, "vpn-controller: no controller runs in %s\n", o->runtime_dir);
+        return 1;
+    }
+    if (r < 0) {
+        fprintf(stderr, "vpn-controller: the controller in %s does not answer: %s\n",
+                o->runtime_dir, err.text);
         return 1;
     }
     if (as_json) {

@@ -85,7 +85,8 @@ static int render_haproxy(const struct local_programs *p, struct buf *ret, struc
     return haproxy_config_render(&config, ret, err);
 }
 
-static void make_args(const struct local_programs *p, enum local_program which, struct args *ret)
+static void make_args(const struct local_programs *p, enum local_program which,
+                      const char *self_addresses, struct args *ret)
 {
     switch (which) {
     case LOCAL_HAPROXY:
@@ -95,11 +96,17 @@ static void make_args(const struct local_programs *p, enum local_program which, 
         local_state_args(p->host->pool, ret);
         break;
     case LOCAL_CONNECT_PROXY:
-        local_connect_proxy_args(p->host->pool, p->host->self_addresses, ret);
+        local_connect_proxy_args(p->host->pool, self_addresses, ret);
         break;
     case LOCAL_PROGRAMS:
         break;
     }
+}
+
+/* The machine's addresses come and go with containers and links: no reason to replace a proxy. */
+static const char *lasting_addresses(const struct local_programs *p)
+{
+    return p->host->pool->local.register_interface != NULL ? p->host->self_addresses : "";
 }
 
 /* haproxy's settings are in its file: written here, and only when they changed. */
@@ -114,7 +121,7 @@ static int find_wanted(struct local_programs *p, struct err *err)
             r = render_haproxy(p, &text, err);
             args_add(&args, buf_str(&text));
         } else {
-            make_args(p, (enum local_program)w, &args);
+            make_args(p, (enum local_program)w, lasting_addresses(p), &args);
         }
         args_revision(&args, p->items[w].wanted);
         if (r == 0 && w == LOCAL_HAPROXY) {
@@ -137,7 +144,7 @@ static int on_command(void *arg, struct keeper_command *ret, struct err *err)
     struct local_programs *p = item->owner;
     const struct local_tools *t = p->host->tools;
 
-    make_args(p, item->which, &item->args);
+    make_args(p, item->which, p->host->self_addresses, &item->args);
     memcpy(ret->argv, item->args.items, item->args.count * sizeof(char *));
     ret->program = t->paths[tools[item->which]];
     ret->envp = t->env[tools[item->which]];
