@@ -153,9 +153,10 @@ static void say_collision(struct look *l, const struct port_range *a, const stru
 {
     uint32_t port = a->first > b->first ? a->first : b->first;
     bool other = !is_given(l, a->path) && is_given(l, b->path);
+    const char *path = other ? b->path : a->path, *owner = other ? a->path : b->path;
 
-    SAY(l, errors, other ? b->path : a->path, "port %u is taken by %s", port,
-        other ? a->path : b->path);
+    SAY(l, errors, path, "port %u is taken by %s", port,
+        l->pool->name_of != NULL ? l->pool->name_of(owner) : owner);
 }
 
 static void check_ports(struct look *l)
