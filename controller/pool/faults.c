@@ -38,6 +38,9 @@ void faults_add(struct faults *f, int line, int column, const char *path, const 
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    for (char *c = text; *c != '\0'; c++) { /* what a person wrote is shown, not obeyed */
+        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
+    }
     item->text = xstrdup(text);
 }
 

@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_pool_file fuzz_pool_file.c LIBS pool)
