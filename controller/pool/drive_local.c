@@ -234,10 +234,9 @@ static void observe(struct drive_local *d, int64_t now_ms)
 
 static void ask_planner(struct drive_local *d, int64_t now_ms)
 {
-    uint32_t capacity = subnet_instances(d->pool.network.base, d->pool.network.instance_prefix_len);
     struct plan_desired desired = {
         .replicas = d->pool.replicas,
-        .capacity = capacity < PLAN_INDEX_MAX ? capacity : PLAN_INDEX_MAX,
+        .capacity = pool_object_capacity(&d->pool, true),
         .max_surge = pool_is_udp(&d->pool) ? 0 : d->pool.rollout.max_surge,
         .max_unavailable = pool_is_udp(&d->pool) ? 1 : d->pool.rollout.max_unavailable,
         .drain_timeout_ms = d->hurried ? 0 : (int64_t)d->pool.drain.timeout_s * 1000,
