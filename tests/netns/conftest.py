@@ -16,6 +16,11 @@ BIN = pathlib.Path(os.environ.get("VPN_BIN", HERE.parent.parent / "build/dev/bin
 _unable = why_unable()
 
 
+def pytest_sessionstart(session):
+    if not session.config.option.collectonly and not (BIN / "vpn-controller").exists():
+        pytest.exit("no programs in %s: build them, or say where with VPN_BIN" % BIN, 2)
+
+
 def pytest_collection_modifyitems(items):
     if _unable:
         for item in items:

@@ -3,6 +3,7 @@
 It runs in a network namespace as its machine, under a name of its own.
 """
 
+import base64
 import os
 import pathlib
 import re
@@ -12,21 +13,22 @@ import subprocess
 
 import pytest
 from conftest import BIN
+from lab.lab import SERVICE_KEY
 from lab.netns import Namespace, end_all
-from lab.wait import wait_until
+from lab.wait import Hopeless, wait_until
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "scripts/demo"
 
 
 class Run:
-    def __init__(self, machine, name, log):
+    def __init__(self, machine, name, log, prefix=(), **variables):
         self.log_file = log
         environment = {k: v for k, v in os.environ.items()
                        if not k.startswith(("BALENA_", "API_", "VPN_"))}
         self.process = subprocess.Popen(
-            machine.command(str(DEMO), "--bin", str(BIN), "--name", name), env=environment,
-            stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT,
-            start_new_session=True)
+            machine.command(*prefix, str(DEMO), "--bin", str(BIN), "--name", name),
+            env={**environment, **variables}, stdin=subprocess.DEVNULL, stdout=log.open("wb"),
+            stderr=subprocess.STDOUT, start_new_session=True)
 
     def output(self):
         return self.log_file.read_text()
@@ -34,7 +36,8 @@ class Run:
     def wait_command(self):
         """-> the words of the command that it prints to reach a device"""
         def printed():
-            assert self.process.poll() is None, self.output()
+            if self.process.poll() is not None:
+                raise Hopeless(self.output())
             return re.search(r"^\s+(curl .* http://[0-9a-f]{32}\.balena:8080/)$", self.output(),
                              re.M)
         return wait_until(printed, 120, "the command that reaches a device")[1].split()
@@ -116,3 +119,49 @@ def test_starts_again_beside_what_lives_on(machine, name, tmp_path):
     second = Run(machine, name, tmp_path / "second.out")
     reach(machine, second.wait_command())
     stop(second, machine, name)
+
+
+# --- with an API ---
+
+# The controller's own folders are the machine's; here, this run's only.
+OWN_FOLDERS = ("unshare", "-m", "sh", "-c", """
+for folder in /run/openvpn /var/lib/openbalena-vpn; do
+    mkdir -p $folder && mount -t tmpfs none $folder
+done
+exec "$@" """, "sh")
+
+
+def variables_of(lab):
+    encoded = {name: base64.b64encode((lab.tls / file).read_bytes()).decode() for name, file in (
+        ("VPN_OPENVPN_CA_CRT", "ca.crt"), ("VPN_OPENVPN_SERVER_CRT", "server.crt"),
+        ("VPN_OPENVPN_SERVER_KEY", "server.key"))}
+    return {"BALENA_API_INTERNAL_HOST": lab.api.address, "VPN_SERVICE_API_KEY": SERVICE_KEY,
+            **encoded}
+
+
+def test_serves_the_devices_of_the_api_in_the_environment(make_lab, name):
+    lab = make_lab(ready=False)
+    run = Run(lab.machine, name, lab.folder / "run.out", OWN_FOLDERS, **variables_of(lab))
+    try:
+        wait_until(lambda: lab.pool.state.ready() and len(lab.pool.state.instances()) == 2, 60,
+                   "two instances")
+        device = lab.device().wait_online(90)
+        assert lab.reaches(device)
+        device.stop()
+    finally:
+        os.killpg(run.process.pid, signal.SIGINT)
+        code = run.process.wait(90)
+    assert code == 0 and "Traceback" not in run.output(), run.output()
+    assert lab.pool.processes() == []
+    assert lab.machine.run("nft", "list", "tables").stdout == ""
+    assert list(pathlib.Path("/run").glob(name + "*")) == []
+
+
+def test_says_what_is_missing(make_lab, name):
+    lab = make_lab(ready=False)
+    everything = variables_of(lab)
+    for missing in ("VPN_SERVICE_API_KEY", "VPN_OPENVPN_SERVER_KEY"):
+        some = {k: v for k, v in everything.items() if k != missing}
+        run = Run(lab.machine, name, lab.folder / "run.out", OWN_FOLDERS, **some)
+        assert run.process.wait(30) == 1
+        assert missing in run.output()

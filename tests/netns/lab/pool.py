@@ -43,7 +43,8 @@ def merge(base, change):
 
 class Pool:
     """env: the controller's variables, all of them. folder: short (unix sockets) and readable.
-    file: a pool file to run as it stands, instead of one made of spec."""
+    file: a pool file to run as it stands, instead of one made of spec. Set to None before the
+    start, the controller makes the pool of its variables."""
 
     def __init__(self, machine, bin_dir, folder, tls, env, spec=None, name="fleet", file=None):
         self.machine = machine
@@ -87,8 +88,9 @@ class Pool:
         return self.machine.command(self.program, "local", *words)
 
     def start(self):
+        file = ["-f", str(self.file)] if self.file else []
         self.process = subprocess.Popen(
-            self.command("-f", str(self.file), "--runtime-dir", str(self.runtime), "--state-dir",
+            self.command(*file, "--runtime-dir", str(self.runtime), "--state-dir",
                          str(self.state_dir)),
             stdin=subprocess.DEVNULL, stdout=self.log_file.open("ab"), stderr=subprocess.STDOUT,
             env=self.env, cwd=self.folder, start_new_session=True)
