@@ -67,6 +67,9 @@ struct plan_observed {
     const struct freed_index *freed; /* least recently freed first; others were never used */
     size_t freed_count;
     int64_t pool_not_before_ms; /* after a given-up index: no new one before */
+    /* When this driver began to look, 0: long ago. What it cannot have seen yet is not held against
+     * anyone. */
+    int64_t looking_since_ms;
 };
 
 enum plan_action_kind {

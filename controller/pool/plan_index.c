@@ -14,10 +14,11 @@ static void give_up(struct planner *p, const struct observed_index *o, const cha
 /* What it waits for may not be its fault: then another one would fare no better. */
 static void check_start(struct planner *p, const struct observed_index *o)
 {
-    int64_t deadline = o->phase_since_ms + PLAN_START_TIMEOUT_MS;
+    int64_t looking_ms = p->observed->looking_since_ms;
+    int64_t since_ms = o->phase_since_ms > looking_ms ? o->phase_since_ms : looking_ms;
 
-    if (p->now_ms < deadline) {
-        plan_wake_at(p, deadline);
+    if (p->now_ms < since_ms + PLAN_START_TIMEOUT_MS) {
+        plan_wake_at(p, since_ms + PLAN_START_TIMEOUT_MS);
     } else if (o->linked || o->ready) {
         plan_tell(p, TROUBLE_WAITING);
     } else {
