@@ -210,7 +210,7 @@ def test_a_device_that_the_api_does_not_see_either_is_offline(world, device):
 
 def test_a_device_on_another_host_is_reached_with_the_callers_own_key(world, device):
     uuid, key, _ = device
-    hop = Hop(established, "192.0.2.2", 3128)
+    hop = Hop(established, "192.0.2.3", 3128)
     world.api.connected.add(uuid)
     world.api.hosts[uuid] = "192.0.2.2"
     head, s = ask(front(world), connect(uuid, 22, key, extra=f"traceparent: {TRACE}\r\n"))
@@ -226,7 +226,7 @@ def test_a_device_on_another_host_is_reached_with_the_callers_own_key(world, dev
 
 def test_a_refusal_of_the_other_host_is_passed_on(world, device):
     uuid, key, _ = device
-    hop = Hop(play(b"HTTP/1.0 407 Proxy Authorization Required\r\n\r\n"), "192.0.2.2", 3128)
+    hop = Hop(play(b"HTTP/1.0 407 Proxy Authorization Required\r\n\r\n"), "192.0.2.3", 3128)
     world.api.connected.add(uuid)
     world.api.hosts[uuid] = "192.0.2.2"
     assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 407
@@ -258,11 +258,11 @@ def test_one_that_does_not_arrive_is_503(world, device):
 def test_a_host_that_leads_back_to_us_ends_as_a_loop(world, device, start):
     """The registered address is ours, but nobody told us."""
     uuid, key, _ = device
-    proxy = start(ConnectProxy, world.api, [world.state.port], listen="192.0.2.2:3128",
+    proxy = start(ConnectProxy, world.api, [world.state.port], listen="192.0.2.3:3128",
                   metrics="127.0.0.1:8092")
     world.api.connected.add(uuid)
     world.api.hosts[uuid] = "192.0.2.2"
-    head, _ = ask(("192.0.2.2", 3128), connect(uuid, 22, key))
+    head, _ = ask(("192.0.2.3", 3128), connect(uuid, 22, key))
     assert head.startswith("HTTP/1.1 508 Loop Detected\r\n")
     eventually(lambda: len(proxy.log("request refused", uuid)) == 2)
     assert len(proxy.log(uuid, "status=508")) == 2
@@ -273,9 +273,9 @@ def test_two_hosts_that_name_each_other_end_as_a_loop(world, device, start):
     other_api = type(world.api)()
     other_api.allow(key, uuid)
     other_api.connected.add(uuid)
-    other_api.hosts[uuid] = "192.0.2.1"
+    other_api.hosts[uuid] = "192.0.2.11"
     world.api.connected.add(uuid)
     world.api.hosts[uuid] = "192.0.2.2"
     start(ConnectProxy, other_api, [world.state.port], "--self-address", "192.0.2.2",
-          listen="192.0.2.2:3128", metrics="127.0.0.1:8092")
+          listen="192.0.2.3:3128", metrics="127.0.0.1:8092")
     assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 508
