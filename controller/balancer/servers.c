@@ -1,5 +1,6 @@
 #include "controller/balancer/servers.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,17 @@ static int read_header(const char *line, const char *end, int at[COLUMNS], struc
     return 0;
 }
 
+/* What comes back in a command later: nothing that could end one and begin another. */
+static bool is_plain(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)text[i]) && strchr("_.:-[]%@/", text[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool starts(const char *text, size_t len, const char *prefix)
 {
     return len >= strlen(prefix) && memcmp(text, prefix, strlen(prefix)) == 0;
@@ -93,7 +105,8 @@ static int read_row(const char *line, const char *end, const int at[COLUMNS], co
         return 0;
     }
     if (ret->count == SERVERS_MAX || len[COL_NAME] == 0 || len[COL_NAME] > SERVER_NAME_MAX ||
-        len[COL_ADDRESS] > SERVER_ADDRESS_MAX) {
+        len[COL_ADDRESS] > SERVER_ADDRESS_MAX || !is_plain(text[COL_NAME], len[COL_NAME]) ||
+        !is_plain(text[COL_ADDRESS], len[COL_ADDRESS])) {
         return err_text(err, -EPROTO, "haproxy: a server that none of ours can be");
     }
     struct server *s = &ret->items[ret->count++];

@@ -289,6 +289,14 @@ int burials_open(struct loop *loop, const char *path, struct balena_api *api, lo
     b->on_change = on_change;
     b->arg = arg;
     int r = load(b, err);
+    if (r == -EPROTO || r == -EMSGSIZE) {
+        log_error("the list of service instances is set aside as .bad; devices of earlier ones may "
+                  "stay listed",
+                  "file", path, "why", err->text, NULL);
+        file_set_aside(path);
+        b->count = 0;
+        r = 0;
+    }
     if (r < 0) {
         free(b->path);
         free(b);

@@ -10,7 +10,8 @@ struct burials;
 
 #define BURIALS_MAX 4096 /* entries; over it the oldest burial is given up, with an error line */
 
-/* api is borrowed. on_change(arg) through the loop: a burial is done. */
+/* api is borrowed. on_change(arg) through the loop: a burial is done. A file that can not be
+ * understood is set aside. err must not be NULL. */
 int burials_open(struct loop *loop, const char *path, struct balena_api *api, loop_fn on_change,
                  void *arg, struct burials **ret, struct err *err);
 void burials_close(struct burials *b); /* what is left goes on at the next start. NULL is fine */

@@ -99,7 +99,6 @@ static void adopt(struct drive_local *d, const struct local_state *before)
     } else {
         local_programs_adopt(d->programs, d->state.programs);
     }
-    burials_gone_unless(d->burials, is_alive, d);
     end_strays(d, local_tool_names[TOOL_OPENVPN]);
     end_strays(d, local_tool_names[TOOL_SIDECAR]);
 }
@@ -124,6 +123,7 @@ static void begin(struct drive_local *d)
         fail(d, err.text);
         return;
     }
+    burials_gone_unless(d->burials, is_alive, d); /* now nobody reports under these ids any more */
     d->begun = true;
     drive_local_save_or_log(d);
     drive_local_round_soon(d);
@@ -234,6 +234,11 @@ static int load_state(struct drive_local *d, struct local_state *ret, struct err
 {
     int r = local_state_load(d->options.paths->state_file, ret, err);
 
+    if (r == -EPROTO || r == -EMSGSIZE) { /* its processes are found and ended as strays */
+        log_error("the state file is set aside as .bad", "why", err->text, NULL);
+        file_set_aside(d->options.paths->state_file);
+        r = -ENOENT;
+    }
     if (r == -ENOENT) {
         *ret = (struct local_state){0};
         return 0;

@@ -358,6 +358,15 @@ int file_replace(const char *path, const char *text, unsigned mode, struct err *
     return 0;
 }
 
+void file_set_aside(const char *path)
+{
+    AUTO(str) char *bad = xasprintf("%s.bad", path);
+
+    if (rename(path, bad) != 0) {
+        unlink(path);
+    }
+}
+
 int local_state_load(const char *path, struct local_state *ret, struct err *err)
 {
     AUTO(str) char *text = NULL;

@@ -60,6 +60,10 @@ int local_state_load(const char *path, struct local_state *ret, struct err *err)
 /* Whole or not at all: temporary file, fsync, rename. Mode 0600. */
 int local_state_save(const char *path, const struct local_state *s, struct err *err);
 
+/* Renames a file that can not be understood to "{path}.bad", so that a start goes on without it and
+ * a person can look at it. */
+void file_set_aside(const char *path);
+
 /* The same for any small file. */
 int file_replace(const char *path, const char *text, unsigned mode, struct err *err);
 /* Up to max bytes, NUL-terminated, owned by the caller. -ENOENT, -EMSGSIZE, ... */

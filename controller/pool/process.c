@@ -99,15 +99,15 @@ static bool has_argument(pid_t pid, const char *prefix)
     return false;
 }
 
-/* Another container's programs may well have the same paths. */
-static bool shares_namespace(pid_t pid, const char *which)
+/* Another container's programs may well have the same paths. Ports and tuns are what is shared, so
+ * it is the network that counts. */
+static bool shares_network(pid_t pid)
 {
     char path[48], theirs[64], ours[64];
 
-    snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, which);
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
     ssize_t their_len = readlink(path, theirs, sizeof(theirs));
-    snprintf(path, sizeof(path), "/proc/self/ns/%s", which);
-    ssize_t our_len = readlink(path, ours, sizeof(ours));
+    ssize_t our_len = readlink("/proc/self/ns/net", ours, sizeof(ours));
     return their_len > 0 && their_len == our_len && memcmp(theirs, ours, (size_t)our_len) == 0;
 }
 
@@ -116,8 +116,7 @@ static bool is_stray(pid_t pid, const char *name, const char *prefix, struct pro
     char comm[16];
 
     return process_look(pid, ret, comm) == 0 && strncmp(comm, name, PROCESS_NAME_MAX) == 0 &&
-           shares_namespace(pid, "net") && shares_namespace(pid, "mnt") &&
-           (prefix == NULL || has_argument(pid, prefix));
+           shares_network(pid) && (prefix == NULL || has_argument(pid, prefix));
 }
 
 size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max)

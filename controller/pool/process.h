@@ -55,7 +55,7 @@ struct process_end_text {
 
 /* Start time of pid and its name (16 bytes, may be NULL). -ESRCH: no such process or a zombie. */
 int process_look(pid_t pid, struct process_id *ret, char name[16]);
-/* All processes of that name, in our network and mount namespaces, that have a word of their
+/* All processes of that name, in our network namespace, that have a word of their
  * command line which begins with prefix (NULL: all). Returns how many were written to ret, at most
  * max. For strays that no state file knows. */
 size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max);

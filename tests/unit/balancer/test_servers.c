@@ -95,6 +95,8 @@ static void test_servers_parse_refuses_what_is_no_table(void **state)
         "# pxname,svname,scur,status\n", /* no addr */
         HEADER "instances,vpn1,0\n",
         HEADER "instances,,0,0,UP,1,127.0.0.1:1,,\n",
+        HEADER "instances,vpn1;del server x,0,0,UP,1,127.0.0.1:1,,\n",
+        HEADER "instances,vpn1,0,0,UP,1,127.0.0.1:1 x,,\n",
     };
     struct err err;
 

@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_haproxy_stat fuzz_haproxy_stat.c LIBS vpn_balancer_core)
