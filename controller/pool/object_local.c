@@ -244,6 +244,21 @@ static void check_overlap(struct look *l)
     freeifaddrs(all);
 }
 
+/* Said in time: later, when a certificate is renewed, it would come as a surprise. Variables cannot
+ * change while the pool runs. */
+static void check_room(struct look *l)
+{
+    const struct pool_object *p = l->pool;
+
+    if (l->errors.count == 0 && p->name_of == NULL && p->replicas > 0 &&
+        p->rollout.max_unavailable == 0 && p->replicas >= pool_object_capacity(p, true)) {
+        SAY(l, warnings, "spec.replicas",
+            "%u leave no index for a new instance beside an outdated one: a change of what OpenVPN "
+            "runs with would wait for a larger base subnet or rollout.maxUnavailable",
+            p->replicas);
+    }
+}
+
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings)
 {
@@ -257,6 +272,7 @@ int pool_object_check_local(const char *file, const struct pool_object *p,
     check_ports(&l);
     check_interface(&l);
     check_overlap(&l);
+    check_room(&l);
     int r = l.errors.count > 0 ? -EINVAL : 0;
     faults_write(&l.errors, errors);
     if (warnings != NULL) {

@@ -153,10 +153,8 @@ static void scale_down(struct planner *p)
     while (p->live > p->replicas + surge(p)) {
         const struct observed_index *o = plan_choose_victim(p, true);
         if (o == NULL || (plan_can_serve(o) && p->ready <= p->floor)) {
+            /* One that can serve goes only if all can, and then enough are left. */
             o = plan_choose_victim(p, false);
-        }
-        if (o == NULL || (plan_can_serve(o) && p->ready <= p->floor)) {
-            return;
         }
         plan_end(p, o, reason);
     }
@@ -227,7 +225,7 @@ static void scale_up(struct planner *p)
     for (; missing > 0; missing--) {
         uint32_t index = plan_choose_index(p);
         if (index == 0) {
-            plan_tell(p, TROUBLE_NO_INDEX);
+            plan_tell(p, p->live < p->replicas ? TROUBLE_NO_INDEX : TROUBLE_NO_ROOM);
             return;
         }
         plan_act(p, PLAN_RESERVE, index,
@@ -258,6 +256,8 @@ static const char *trouble_text(enum plan_trouble trouble)
         [TROUBLE_LOST] = "an instance is out of reach",
         [TROUBLE_WAITING] = "an instance runs but is not ready: the API has not answered it",
         [TROUBLE_FAILING] = "an instance fails and is started again",
+        [TROUBLE_NO_ROOM] = "no index is left for a new one beside the outdated ones: that takes a "
+                            "larger base subnet or rollout.maxUnavailable",
         [TROUBLE_NO_INDEX] = "no index is free in the base subnet",
         [TROUBLE_GIVEN_UP] = "an instance did not come up and was given up",
     };

@@ -8,6 +8,7 @@ enum plan_trouble { /* the gravest last: it is the one that is told */
                     TROUBLE_LOST,
                     TROUBLE_WAITING,
                     TROUBLE_FAILING,
+                    TROUBLE_NO_ROOM,
                     TROUBLE_NO_INDEX,
                     TROUBLE_GIVEN_UP,
 };

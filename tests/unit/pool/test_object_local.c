@@ -88,6 +88,17 @@ static const struct local_case ports[] = {
      "6:21: spec.local.httpPort: port 443 is taken by spec.haproxy.port\n", ""},
 };
 
+static const struct local_case room[] = {
+    {TLS "  replicas: 4\n  network: {baseSubnet: 10.222.0.0/24, instancePrefixLength: 26}\n", "",
+     "6:13: spec.replicas: 4 leave no index for a new instance beside an outdated one: a change of "
+     "what OpenVPN runs with would wait for a larger base subnet or rollout.maxUnavailable\n"},
+    {TLS "  replicas: 4\n  network: {baseSubnet: 10.222.0.0/24, instancePrefixLength: 26}\n"
+         "  rollout: {maxUnavailable: 1}\n",
+     "", ""},
+    {TLS "  replicas: 3\n  network: {baseSubnet: 10.222.0.0/24, instancePrefixLength: 26}\n", "",
+     ""},
+};
+
 static const struct local_case interfaces[] = {
     {TLS "  local: {registerInterface: nosuch0}\n",
      "6:30: spec.local.registerInterface: there is no interface 'nosuch0'\n", ""},
@@ -142,6 +153,11 @@ static void test_object_local_certificates(void **s)
 static void test_object_local_ports(void **s)
 {
     run(ports, ARRAY_LEN(ports));
+}
+
+static void test_object_local_room_for_a_roll(void **s)
+{
+    run(room, ARRAY_LEN(room));
 }
 
 static void test_object_local_interfaces(void **s)
@@ -304,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_object_local_certificates),
         cmocka_unit_test(test_object_local_ports),
+        cmocka_unit_test(test_object_local_room_for_a_roll),
         cmocka_unit_test(test_object_local_interfaces),
         cmocka_unit_test(test_object_local_warns_of_a_network_that_is_here_already),
         cmocka_unit_test(test_tls_check_dates),

@@ -119,6 +119,8 @@ static const struct plan_case scaling[] = {
      0, "reserve 4", NULL},
     {"up, but draining ones have every index", POOL(2, .capacity = 2), "1 READY, 2 DRAINING", NULL,
      0, "", "no index is free"},
+    {"down in a roll: the old one is the only one that can serve", POOL(1),
+     "1 READY old, 2 STARTING, 3 STARTING", NULL, 0, "terminate 3", NULL},
     {"up and down cross: what starts goes first", POOL(2), "1 READY, 2 READY, 3 STARTING", NULL, 0,
      "terminate 3", NULL},
 };
@@ -173,7 +175,7 @@ static const struct plan_case rolling[] = {
     {"scaled down in a roll: an old one goes, not the one that starts", POOL(2),
      "1 READY old, 2 READY old, 3 READY old, 4 STARTING", NULL, 0, "drain 3", NULL},
     {"no index to surge into", POOL(2, .capacity = 2), "1 READY old, 2 READY old", NULL, 0, "",
-     "no index is free"},
+     "no index is left for a new one"},
     {"a roll and no replicas", POOL(0), "1 READY old", NULL, 0, "drain 1", NULL},
 };
 
@@ -268,6 +270,20 @@ TABLE(ending)
 TABLE(stopping)
 TABLE(losing)
 
+/* A controller that has just begun has not asked the sidecar yet. */
+static void test_plan_gives_nobody_up_that_it_has_not_looked_at(void **s)
+{
+    static struct plan_result result;
+    struct plan_desired desired = POOL(1, .capacity = 8);
+    struct plan_world world;
+
+    plan_world_parse("1 STARTING since=-600s", "", &world);
+    world.observed.looking_since_ms = WORLD_NOW - 1000;
+    plan(&desired, &world.observed, &result);
+    assert_int_equal(result.count, 0);
+    assert_int_equal(result.next_ms, WORLD_NOW + PLAN_START_TIMEOUT_MS - 1000);
+}
+
 /* --- when to ask again --- */
 
 static void test_plan_says_when_to_ask_again(void **s)
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_plan_ending),
         cmocka_unit_test(test_plan_stopping),
         cmocka_unit_test(test_plan_losing),
+        cmocka_unit_test(test_plan_gives_nobody_up_that_it_has_not_looked_at),
         cmocka_unit_test(test_plan_says_when_to_ask_again),
         cmocka_unit_test(test_plan_status),
         cmocka_unit_test(test_plan_backoff_doubles_up_to_a_minute),
