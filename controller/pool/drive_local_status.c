@@ -130,7 +130,9 @@ char *drive_local_status(const struct drive_local *d)
     put_number(root, "burialsPending", (int64_t)burials_count_pending(d->burials));
     put_text_or_null(root, "burialsWhy", burials_why(d->burials));
     put_text_or_null(root, "serversWhy", d->members != NULL ? members_why(d->members) : NULL);
-    put_text_or_null(root, "firewallWhy", wall_why(d->wall));
+    put_text_or_null(root, "firewallWhy",
+                     wall_is_without_limits(d->wall) ? "bandwidth limits are not available here"
+                                                     : wall_why(d->wall));
     put_text_or_null(root, "degraded", d->plan.degraded);
     put_text_or_null(root, "notice", d->notice);
     char *text = cJSON_PrintUnformatted(root);

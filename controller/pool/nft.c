@@ -4,11 +4,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define NFT_WHY_MAX 400
+#define NFT_TIMEOUT_MS 10000
 #define BURST "16 kbytes"
 
 void nft_table_name(const char *pool, char ret[NFT_TABLE_MAX])
@@ -141,6 +143,7 @@ int nft_render(const char *pool, const struct nft_rules *rules, struct buf *ret)
 
 struct nft_run {
     struct process *process;
+    struct loop_timer *timer; /* its deadline */
     int in, out;
     nft_done_fn on_done;
     void *arg;
@@ -149,6 +152,7 @@ struct nft_run {
 static void run_free(struct nft_run *run)
 {
     process_close(run->process);
+    loop_timer_close(run->timer);
     if (run->in >= 0) {
         close(run->in);
     }
@@ -186,6 +190,13 @@ static void on_nft_exit(void *arg, const struct process_end *end)
     on_done(done_arg, ok ? 0 : -EIO, why);
 }
 
+static void on_deadline(void *arg)
+{
+    struct nft_run *run = arg;
+
+    process_signal(run->process, SIGKILL); /* on_nft_exit() follows */
+}
+
 static int put_script(struct nft_run *run, const char *script, struct err *err)
 {
     size_t len = strlen(script);
@@ -220,6 +231,8 @@ int nft_start(struct loop *loop, const char *program, const char *script, nft_do
         run_free(run);
         return r;
     }
+    run->timer = loop_timer_new(loop, on_deadline, run);
+    loop_timer_start(run->timer, NFT_TIMEOUT_MS, 0);
     process_release(run->process);
     *ret = run;
     return 0;
@@ -228,6 +241,7 @@ int nft_start(struct loop *loop, const char *program, const char *script, nft_do
 void nft_cancel(struct nft_run *run)
 {
     if (run != NULL) {
+        process_signal(run->process, SIGKILL); /* its transaction is whole or not at all */
         run_free(run);
     }
 }

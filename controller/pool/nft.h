@@ -26,7 +26,7 @@ int nft_render_removal(const char *pool, struct buf *ret);
 struct nft_run;
 /* result 0, or negative with nft's own words in why. The nft_run is gone after it. */
 typedef void (*nft_done_fn)(void *arg, int result, const char *why);
-/* Runs "nft -f -" with script on its standard input; on_done through the loop. */
+/* Runs "nft -f -" with script on its standard input, for 10 s at most; on_done through the loop. */
 int nft_start(struct loop *loop, const char *program, const char *script, nft_done_fn on_done,
               void *arg, struct nft_run **ret, struct err *err);
-void nft_cancel(struct nft_run *run); /* on_done will not run; nft may still finish. NULL is fine */
+void nft_cancel(struct nft_run *run); /* kills it, on_done will not run. NULL is fine */

@@ -24,6 +24,7 @@ struct wall {
     struct indices running; /* what the run under way brings about */
     struct indices applied; /* what the kernel has */
     uint64_t down, up;      /* for the next wall_set() */
+    bool no_limits;         /* the kernel has refused them: the wall stands without */
     bool known;             /* applied is true */
     struct nft_run *run;
     struct loop_timer *timer;
@@ -38,8 +39,22 @@ static bool equal(const struct indices *a, const struct indices *b)
            a->up == b->up && memcmp(a->items, b->items, a->count * sizeof(a->items[0])) == 0;
 }
 
+/* A kernel that can not limit is no reason to have no wall, nor no instance. */
+static void do_without_limits(struct wall *w, const char *why)
+{
+    w->no_limits = true;
+    w->wanted.down = w->wanted.up = 0;
+    log_warn("devices' bandwidth can not be limited here", "why", why, NULL);
+    loop_timer_start(w->timer, 0, 0);
+}
+
 static void fail(struct wall *w, const char *why)
 {
+    if (w->running.down != 0 || w->running.up != 0) {
+        do_without_limits(w, why);
+        return;
+    }
+    w->no_limits = false; /* it was not the limits */
     if (strcmp(w->why, why) != 0) {
         snprintf(w->why, sizeof(w->why), "%s", why);
         log_error("the firewall table is not in place; no instance is started", "why", why, NULL);
@@ -125,8 +140,9 @@ static void want(struct wall *w, const struct indices *wanted)
 
 void wall_set(struct wall *w, const uint32_t *indices, size_t count)
 {
-    struct indices wanted = {
-        .count = count < INDICES_MAX ? count : INDICES_MAX, .down = w->down, .up = w->up};
+    struct indices wanted = {.count = count < INDICES_MAX ? count : INDICES_MAX,
+                             .down = w->no_limits ? 0 : w->down,
+                             .up = w->no_limits ? 0 : w->up};
 
     if (wanted.count > 0) {
         memcpy(wanted.items, indices, wanted.count * sizeof(indices[0]));
@@ -136,6 +152,9 @@ void wall_set(struct wall *w, const uint32_t *indices, size_t count)
 
 void wall_limit(struct wall *w, uint64_t down, uint64_t up)
 {
+    if (down != w->down || up != w->up) {
+        w->no_limits = false;
+    }
     w->down = down;
     w->up = up;
 }
@@ -160,6 +179,11 @@ bool wall_covers(const struct wall *w, uint32_t index)
 bool wall_settled(const struct wall *w)
 {
     return w->known && equal(&w->wanted, &w->applied);
+}
+
+bool wall_is_without_limits(const struct wall *w)
+{
+    return w->no_limits && wall_settled(w);
 }
 
 const char *wall_why(const struct wall *w)

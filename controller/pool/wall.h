@@ -15,6 +15,8 @@ void wall_close(struct wall *w); /* the table stays. NULL is fine */
 void wall_set(struct wall *w, const uint32_t *indices, size_t count);
 /* bit/s to and from each device, 0: no limit. Takes effect with the next wall_set(). */
 void wall_limit(struct wall *w, uint64_t down, uint64_t up);
+/* The kernel has refused the limits; the wall stands without them. */
+bool wall_is_without_limits(const struct wall *w);
 void wall_remove(struct wall *w); /* the table is to go */
 
 bool wall_covers(const struct wall *w, uint32_t index); /* is its tun behind the wall by now? */

@@ -30,8 +30,9 @@ static int setup(void **state)
     snprintf(t.broken, sizeof(t.broken), "%s/broken", t.folder);
     FILE *f = fopen(t.program, "we");
     fprintf(f,
-            "#!/bin/sh\nif test -e %s; then echo 'no such kernel' >&2; exit 1; fi\nexec cat > %s\n",
-            t.broken, t.given);
+            "#!/bin/sh\nif test -e %s; then echo 'no such kernel' >&2; exit 1; fi\ncat > %s\n! "
+            "grep -q limit %s\n",
+            t.broken, t.given, t.given);
     fclose(f);
     chmod(t.program, 0755);
     assert_int_equal(loop_new(&t.loop, NULL), 0);
@@ -112,6 +113,20 @@ static void test_wall_tries_again_and_says_why(void **state)
     assert_string_equal(wall_why(t.wall), "");
 }
 
+static void test_wall_stands_without_limits_where_the_kernel_has_none(void **state)
+{
+    uint32_t one[] = {1};
+
+    wall_limit(t.wall, 8000000, 8000000);
+    wall_set(t.wall, one, 1);
+    assert_true(loop_until(t.loop, settled));
+    assert_true(wall_is_without_limits(t.wall));
+    assert_true(wall_covers(t.wall, 1));
+    assert_false(given_has("limit"));
+    wall_set(t.wall, one, 1); /* the next round asks for the same: nothing to do */
+    assert_true(wall_settled(t.wall));
+}
+
 static void test_wall_is_removed(void **state)
 {
     uint32_t one[] = {1};
@@ -132,6 +147,7 @@ int main(void)
         TEST(test_wall_covers_an_index_only_when_nft_has_done_it),
         TEST(test_wall_keeps_covering_while_it_changes),
         TEST(test_wall_tries_again_and_says_why),
+        TEST(test_wall_stands_without_limits_where_the_kernel_has_none),
         TEST(test_wall_is_removed),
     };
 
