@@ -25,9 +25,16 @@ static void check_reserve(struct world *w, uint32_t index, struct buf *why)
     }
 }
 
-static void check_start(const struct life *l, bool openvpn, struct buf *why)
+static void check_start(const struct world *w, const struct life *l, bool openvpn, struct buf *why)
 {
     const struct toy_process *p = openvpn ? &l->openvpn : &l->sidecar;
+
+    if (w->now_ms < (openvpn ? l->not_before_ms : l->sidecar_not_before_ms)) {
+        BROKEN(why, "something is started for index %u before its time\n", l->index);
+    }
+    if (openvpn && l->failures >= PLAN_FAILURES_MAX) {
+        BROKEN(why, "index %u is tried once more after %u failures\n", l->index, l->failures);
+    }
 
     if (p->state != TOY_GONE) {
         BROKEN(why, "a second process is started for index %u\n", l->index);
@@ -90,7 +97,7 @@ static void check_action(struct world *w, const struct plan_action *a, struct bu
     switch (a->kind) {
     case PLAN_START_OPENVPN:
     case PLAN_START_SIDECAR:
-        check_start(l, a->kind == PLAN_START_OPENVPN, why);
+        check_start(w, l, a->kind == PLAN_START_OPENVPN, why);
         break;
     case PLAN_SERVE:
     case PLAN_DRAIN:
@@ -111,15 +118,35 @@ static void check_action(struct world *w, const struct plan_action *a, struct bu
     }
 }
 
-static bool is_ended_by(const struct plan_result *result, uint32_t index)
+static bool has_action(const struct plan_result *result, uint32_t index, unsigned kinds)
 {
     for (size_t i = 0; i < result->count; i++) {
         const struct plan_action *a = &result->actions[i];
-        if (a->index == index && (a->kind == PLAN_DRAIN || a->kind == PLAN_TERMINATE)) {
+        if (a->index == index && (kinds >> a->kind & 1) != 0) {
             return true;
         }
     }
     return false;
+}
+
+#define ENDS (1U << PLAN_DRAIN | 1U << PLAN_TERMINATE | 1U << PLAN_GIVE_UP)
+
+/* What a plan must not leave as it is. */
+static void check_left_alone(struct world *w, const struct plan_result *result, struct buf *why)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct life *l = &w->lives[i];
+        bool in_time = w->now_ms >= l->sidecar_not_before_ms;
+        if (l->phase == INDEX_READY && l->serving && l->openvpn.state == TOY_GONE &&
+            !life_is_lost(w, l) && !has_action(result, l->index, ENDS | 1U << PLAN_UNSERVE)) {
+            BROKEN(why, "newcomers still go to index %u, which has no OpenVPN\n", l->index);
+        }
+        if (l->phase == INDEX_DRAINING && l->openvpn.state != TOY_GONE && in_time &&
+            l->sidecar.state == TOY_GONE && !life_is_lost(w, l) &&
+            !has_action(result, l->index, ENDS | 1U << PLAN_START_SIDECAR)) {
+            BROKEN(why, "nobody drains index %u\n", l->index);
+        }
+    }
 }
 
 /* A plan that ends one that can serve, and that the controller knows of, leaves enough that can. */
@@ -128,11 +155,12 @@ static void check_available(struct world *w, const struct plan_result *result, s
     uint32_t left = 0;
 
     for (size_t i = 0; i < w->count; i++) {
-        left += life_can_serve(w, &w->lives[i]) && !is_ended_by(result, w->lives[i].index);
+        left += life_can_serve(w, &w->lives[i]) && !has_action(result, w->lives[i].index, ENDS);
     }
     for (size_t i = 0; i < w->count && left < floor_of(&w->desired); i++) {
         const struct life *l = &w->lives[i];
-        if (life_can_serve(w, l) && w->now_ms >= l->known_ms && is_ended_by(result, l->index)) {
+        if (life_can_serve(w, l) && w->now_ms >= l->known_ms &&
+            has_action(result, l->index, ENDS)) {
             BROKEN(why, "index %u is ended, %u of %u are left to serve\n", l->index, left,
                    floor_of(&w->desired));
         }
@@ -143,17 +171,18 @@ static void check_available(struct world *w, const struct plan_result *result, s
 static void check_numbers(struct world *w, const struct plan_result *result, struct buf *why)
 {
     const struct plan_desired *d = &w->desired;
-    uint32_t live = 0, starting = 0, outdated = 0, reserved = 0;
+    uint32_t live = 0, starting = 0, outdated = 0, reserved = 0, drained = 0;
 
     for (size_t i = 0; i < w->count; i++) {
         const struct life *l = &w->lives[i];
-        bool stays = is_live(w, l) && !is_ended_by(result, l->index);
+        bool stays = is_live(w, l) && !has_action(result, l->index, ENDS);
         live += stays;
         starting += stays && l->phase == INDEX_STARTING;
         outdated += stays && l->revision != w->revision;
     }
     for (size_t i = 0; i < result->count; i++) {
         reserved += result->actions[i].kind == PLAN_RESERVE;
+        drained += result->actions[i].kind == PLAN_DRAIN;
     }
     uint32_t surge = d->max_surge + d->max_unavailable == 0 ? 1 : d->max_surge;
     if (reserved > 0 && live + reserved > d->replicas + (outdated > 0 ? surge : 0)) {
@@ -162,6 +191,9 @@ static void check_numbers(struct world *w, const struct plan_result *result, str
     }
     if (reserved > 0 && starting + reserved > PLAN_STARTING_MAX) {
         BROKEN(why, "%u start at once\n", starting + reserved);
+    }
+    if (drained > 0 && w->now_ms < w->pool_not_before_ms && live + drained <= d->replicas) {
+        BROKEN(why, "outdated ones are drained while new ones do not come up\n");
     }
     if (reserved > 0 && w->now_ms < w->pool_not_before_ms) {
         BROKEN(why, "an index is taken during the pause\n");
@@ -185,6 +217,7 @@ bool rules_hold(struct world *w, const struct plan_result *result, struct buf *w
         }
     }
     check_available(w, result, why);
+    check_left_alone(w, result, why);
     check_numbers(w, result, why);
     if (result->next_ms <= w->now_ms) {
         BROKEN(why, "the plan wants to be asked again in the past\n");
