@@ -249,6 +249,7 @@ static void ask_planner(struct drive_local *d, int64_t now_ms)
         .freed = d->state.freed,
         .freed_count = d->state.freed_count,
         .pool_not_before_ms = d->state.pool_not_before_ms,
+        .looking_since_ms = d->begun_ms,
     };
 
     plan(&desired, &observed, &d->plan);
@@ -394,14 +395,17 @@ void drive_local_stop(struct drive_local *d)
 static bool may_change(const struct pool_object *from, const struct pool_object *to,
                        struct err *err)
 {
-    if ((pool_object_diff(from, to) & POOL_CHANGED_FIXED) != 0 ||
-        pool_is_udp(from) != pool_is_udp(to)) {
-        (void)err_text(err, -EPERM,
-                       "name, network, local ports and TCP or UDP can not change while the pool "
-                       "runs: stop it first");
-        return false;
+    AUTO(str) char *fields = NULL;
+    unsigned changes = pool_object_diff_fields(from, to, &fields);
+
+    if ((changes & POOL_CHANGED_FIXED) == 0 && pool_is_udp(from) == pool_is_udp(to)) {
+        return true;
     }
-    return true;
+    (void)err_text(err, -EPERM,
+                   "%.256s changed, but name, network, local ports and TCP or UDP cannot while the "
+                   "pool runs: stop it first",
+                   fields);
+    return false;
 }
 
 int drive_local_find_addresses(struct drive_local *d, const struct pool_object *pool,

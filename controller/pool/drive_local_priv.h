@@ -47,6 +47,7 @@ struct drive_local {
     struct loop_timer *timer; /* the next round */
 
     bool begun; /* the wall stands: rounds take place */
+    int64_t begun_ms;
     bool stopping, hurried, ended;
     bool wall_going, told_burials;
     int64_t processes_gone_ms; /* while stopping: since when no instance runs */

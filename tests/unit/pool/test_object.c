@@ -478,8 +478,7 @@ static void test_object_takes_what_people_write(void **s)
         SPEC "  replicas: 1024\n",                          /* all that fit */
         SPEC "  openvpn: {protocol: udp, explicitExitNotify: 1}\n",
         SPEC "  openvpn: &unused {handWindowSeconds: 20}\n", /* an anchor that nobody uses */
-        "{apiVersion: vpn.openbalena.io/v1alpha1,\r\n kind: VPNPool, metadata: {name: a}, spec: "
-        "{}}\r\n",
+        "{apiVersion: vpn.openbalena.io/v1alpha1,\r\n kind: VPNPool, metadata: {name: a},spec: {}}",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
