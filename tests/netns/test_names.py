@@ -39,7 +39,8 @@ def test_status_files_answer_while_a_sidecar_is_dead(make_lab):
     lab = make_lab(openvpn={"statusIntervalSeconds": 1})
     device = lab.device(services=False).wait_online()
     status = lab.pool.runtime / "server-1.status"
-    wait_until(lambda: device.uuid in status.read_text(), 10, "OpenVPN has written it")
+    row = "%s,%s" % (device.vpn_address, device.uuid)  # of its routing table: complete
+    wait_until(lambda: row in status.read_text(), 10, "OpenVPN has written it")
     lab.pool.kill9("vpn-controller")
     lab.pool.kill9("vpn-sidecar")
     assert lookup(lab, device.uuid + ".balena") == device.vpn_address

@@ -1,4 +1,4 @@
-"""Throwaway certificates: an authority and a server, ECDSA, good for a week."""
+"""Throwaway certificates: an authority and a server, ECDSA, good for a month."""
 
 import pathlib
 
@@ -15,12 +15,12 @@ def make(folder):
     extensions.write_text(_SERVER)
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     run("openssl", "req", "-x509", *new_key, "-keyout", folder / "ca.key", "-out",
-        folder / "ca.crt", "-days", "7", "-subj", "/CN=throwaway VPN CA")
+        folder / "ca.crt", "-days", "30", "-subj", "/CN=throwaway VPN CA")
     run("openssl", "req", *new_key, "-keyout", folder / "server.key", "-out",
         folder / "server.csr", "-subj", "/CN=vpn.example")
     run("openssl", "x509", "-req", "-in", folder / "server.csr", "-CA", folder / "ca.crt",
         "-CAkey", folder / "ca.key", "-CAcreateserial", "-out", folder / "server.crt", "-days",
-        "7", "-extfile", extensions)
+        "30", "-extfile", extensions)
     for leftover in ("ca.key", "ca.srl", "server.csr", "server.ext"):
         (folder / leftover).unlink(missing_ok=True)
     return folder
