@@ -8,16 +8,16 @@
 #   make clean
 #
 # Packagers:      cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
-#                 cmake --build build/release
+#                 cmake --build build/release      (both: make build)
 #                 DESTDIR=... cmake --install build/release --prefix /usr
-.PHONY: help run test check bench release dev clean
+.PHONY: help build run test check bench dev clean
 
 JOBS ?= $(shell nproc)
 
 help:
 	@sed -n 's/^#  *//p' Makefile
 
-release:
+build:
 	@scripts/deps build
 	@cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF --log-level=WARNING >/dev/null
 	@cmake --build build/release -j $(JOBS)
@@ -27,7 +27,7 @@ dev:
 	@cmake -S . -B build/dev -G Ninja -DCMAKE_BUILD_TYPE=Debug -DVPN_SANITIZE=ON --log-level=WARNING >/dev/null
 	@cmake --build build/dev -j $(JOBS)
 
-run: release
+run: build
 	@scripts/deps run
 	@exec scripts/demo --bin build/release/bin
 
@@ -38,7 +38,7 @@ check:
 	@scripts/deps build test
 	@scripts/check
 
-bench: release
+bench: build
 	@scripts/deps run bench
 	@tests/bench/run --bin build/release/bin
 
