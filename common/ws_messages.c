@@ -57,11 +57,12 @@ int ws_outbox_push(struct ws_outbox *out, const char *text, size_t len)
     return 0;
 }
 
+/* A ping with a byte in it: libwebsockets 4.1 does not tell a server of a pong without. */
 static int write_ping(struct lws *wsi)
 {
-    unsigned char bytes[LWS_PRE + 1];
+    unsigned char bytes[LWS_PRE + 1] = {[LWS_PRE] = 'p'};
 
-    return lws_write(wsi, bytes + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+    return lws_write(wsi, bytes + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
 /* One message. libwebsockets takes all of it, and keeps what the kernel did not take. */

@@ -108,6 +108,10 @@ static int run(const struct options *o)
 {
     struct local_settings settings = settings_of(o);
 
+    if (o->runtime_dir[0] != '/' || o->state_dir[0] != '/') { /* others are told these paths */
+        fprintf(stderr, "vpn-controller: --runtime-dir and --state-dir must begin with '/'\n");
+        return 2;
+    }
     return local_run(&settings);
 }
 

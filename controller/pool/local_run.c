@@ -15,15 +15,17 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 struct run {
     const struct local_settings *settings;
     struct loop *loop;
     struct local_paths paths;
     struct local_tools tools;
-    int lock;
+    int lock, namespace_lock;
     char *api_url, *api_ca;
     struct balena_api *api;
     struct drive_local *drive;
@@ -268,6 +270,28 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* Interfaces, the firewall table and ports belong to the network namespace, so it has one
+ * controller, whatever its folder. An abstract socket is the lock: the kernel lets go of it with
+ * its holder. */
+static int take_namespace(struct run *run, struct err *err)
+{
+    static const char name[] = "\0openbalena-vpn-controller";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
+
+    memcpy(address.sun_path, name, sizeof(name) - 1);
+    run->namespace_lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (run->namespace_lock < 0) {
+        return err_set(err, -errno, "socket");
+    }
+    if (bind(run->namespace_lock, (struct sockaddr *)&address, len) < 0) {
+        return errno == EADDRINUSE
+                   ? err_text(err, -EBUSY, "another vpn-controller runs in this network namespace")
+                   : err_set(err, -errno, "take the network namespace's lock");
+    }
+    return 0;
+}
+
 /* Whoever had the file before may have removed it while we waited: then it is not the lock. */
 static int take_lock(struct run *run, struct err *err)
 {
@@ -374,7 +398,7 @@ static int open_all(struct run *run, struct pool_object *pool, struct err *err)
 
     if (r < 0 || (r = make_folder(run->paths.runtime_dir, 0755, err)) < 0 ||
         (r = make_folder(run->paths.state_dir, 0700, err)) < 0 || (r = take_lock(run, err)) < 0 ||
-        (r = loop_new(&run->loop, err)) < 0) {
+        (r = take_namespace(run, err)) < 0 || (r = loop_new(&run->loop, err)) < 0) {
         return r;
     }
     return open_drive(run, pool, err);
@@ -406,6 +430,9 @@ static void close_all(struct run *run)
     loop_free(run->loop);
     local_tools_clear(&run->tools);
     local_paths_clear(&run->paths);
+    if (run->namespace_lock >= 0) {
+        close(run->namespace_lock);
+    }
     if (run->lock >= 0) {
         close(run->lock);
     }
@@ -441,7 +468,7 @@ static int run_loop(struct run *run)
 
 int local_run(const struct local_settings *settings)
 {
-    struct run run = {.settings = settings, .lock = -1};
+    struct run run = {.settings = settings, .lock = -1, .namespace_lock = -1};
     struct pool_object pool = {0};
     struct err err;
     int status;

@@ -289,9 +289,13 @@ int local_state_parse(const char *text, size_t len, struct local_state *ret, str
 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len, struct err *err)
 {
-    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    struct stat st;
+    AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe */
+    if (fd < 0 || fstat(fd, &st) < 0) {
         return err_set(err, -errno, "open '%s'", path);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return err_text(err, -EINVAL, "'%s' is not a file", path);
     }
     AUTO(str) char *text = xmalloc(max + 2);
     size_t len = 0;

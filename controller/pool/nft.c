@@ -32,6 +32,14 @@ int nft_render_removal(const char *pool, struct buf *ret)
     return buf_printf(ret, "add table inet %s\ndelete table inet %s\n", table, table);
 }
 
+int nft_render_look(const char *pool, struct buf *ret)
+{
+    char table[NFT_TABLE_MAX];
+
+    nft_table_name(pool, table);
+    return buf_printf(ret, "list chain inet %s input\nlist chain inet %s forward\n", table, table);
+}
+
 static int render_elements(const uint32_t *indices, size_t count, struct buf *ret)
 {
     int r = count > 0 ? buf_append_str(ret, "        elements = { ") : 0;

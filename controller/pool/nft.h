@@ -22,6 +22,8 @@ struct nft_rules {           /* borrowed */
 int nft_render(const char *pool, const struct nft_rules *rules, struct buf *ret);
 /* The transaction that removes it, whether it is there or not. */
 int nft_render_removal(const char *pool, struct buf *ret);
+/* What fails unless the table with its chains is there. */
+int nft_render_look(const char *pool, struct buf *ret);
 
 struct nft_run;
 /* result 0, or negative with nft's own words in why. The nft_run is gone after it. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define RETRY_MS 2000
+#define CHECK_MS 5000 /* somebody may have flushed the ruleset */
 #define INDICES_MAX 1024
 #define SCRIPT_MAX ((size_t)64 << 10)
 
@@ -27,6 +28,7 @@ struct wall {
     bool no_limits;         /* the kernel has refused them: the wall stands without */
     bool known;             /* applied is true */
     struct nft_run *run;
+    bool checks; /* run only looks whether the table is still there */
     struct loop_timer *timer;
     char why[ERR_TEXT_MAX];
     loop_fn on_change;
@@ -62,18 +64,34 @@ static void fail(struct wall *w, const char *why)
     loop_timer_start(w->timer, RETRY_MS, 0);
 }
 
+static void look_again(struct wall *w)
+{
+    loop_timer_start(w->timer, wall_settled(w) ? CHECK_MS : 0, 0);
+}
+
+static void on_checked(struct wall *w, int result)
+{
+    if (result < 0) {
+        w->known = false;
+        log_warn("somebody removed the firewall table; it is put back", NULL);
+    }
+    look_again(w);
+}
+
 static void on_done(void *arg, int result, const char *why)
 {
     struct wall *w = arg;
 
     w->run = NULL;
-    if (result < 0) {
+    if (w->checks) {
+        on_checked(w, result);
+    } else if (result < 0) {
         fail(w, why);
     } else {
         w->known = true;
         w->applied = w->running;
         w->why[0] = '\0';
-        loop_timer_start(w->timer, 0, 0); /* it may have been asked for more meanwhile */
+        look_again(w); /* it may have been asked for more meanwhile */
     }
     w->on_change(w->arg);
 }
@@ -84,7 +102,8 @@ static void on_timer(void *arg)
     struct buf script;
     struct err err;
 
-    if (w->run != NULL || wall_settled(w)) {
+    w->checks = wall_settled(w);
+    if (w->run != NULL || (w->checks && w->wanted.removed)) {
         return;
     }
     buf_init(&script, SCRIPT_MAX);
@@ -92,8 +111,9 @@ static void on_timer(void *arg)
                               .count = w->wanted.count,
                               .down = w->wanted.down,
                               .up = w->wanted.up};
-    int r = w->wanted.removed ? nft_render_removal(w->pool, &script)
-                              : nft_render(w->pool, &rules, &script);
+    int r = w->checks           ? nft_render_look(w->pool, &script)
+            : w->wanted.removed ? nft_render_removal(w->pool, &script)
+                                : nft_render(w->pool, &rules, &script);
     w->running = w->wanted;
     if (r < 0) {
         fail(w, "its text is too long");

@@ -444,9 +444,9 @@ static void test_client_gives_up_a_server_that_answers_no_ping(void **state)
     options.idle_ping_ms = 30;
     struct raw peer = play_good_server(&e, &options);
     int64_t began_ms = clock_monotonic_ms();
-    RUN_UNTIL(raw_has(&peer, "\x89\x80"));
+    RUN_UNTIL(raw_has(&peer, "\x89\x81"));
     raw_send_bytes(&peer, "\x8a\x00", 2); /* the first one is answered */
-    RUN_UNTIL(raw_count(&peer, "\x89\x80") == 2);
+    RUN_UNTIL(raw_count(&peer, "\x89\x81") == 2);
     RUN_UNTIL(e.closed);
     assert_string_equal(e.why, "no answer to a ping");
     assert_true(clock_monotonic_ms() - began_ms >= 90);
