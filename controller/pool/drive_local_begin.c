@@ -274,6 +274,11 @@ static int open_parts(struct drive_local *d, struct err *err)
     make_hosts(d);
     d->programs = local_programs_new(&d->programs_host);
     d->members = members_new(d->loop, &members);
+    d->health = local_health_new(&(struct local_health_options){.loop = d->loop,
+                                                                .http = d->http,
+                                                                .programs = d->programs,
+                                                                .pool = &d->pool,
+                                                                .paths = d->options.paths});
     d->roster = roster_new(d->loop, d->http, d->options.service_key);
     d->wall = wall_new(d->loop, d->options.tools->paths[TOOL_NFT], d->pool.name, on_wall, d);
     return drive_local_find_addresses(d, &d->pool, err);
@@ -334,6 +339,7 @@ void drive_local_close(struct drive_local *d)
     for (size_t i = 0; i < d->stray_count; i++) {
         process_close(d->strays[i].process);
     }
+    local_health_close(d->health);
     local_programs_close(d->programs);
     members_close(d->members);
     roster_close(d->roster);

@@ -4,6 +4,7 @@
 #include "controller/balancer/members.h"
 #include "controller/pool/drive_local.h"
 #include "controller/pool/instance.h"
+#include "controller/pool/local_health.h"
 #include "controller/pool/local_programs.h"
 #include "controller/pool/roster.h"
 #include "controller/pool/wall.h"
@@ -23,6 +24,7 @@ struct drive_local {
     struct http_client *http;
     struct burials *burials;
     struct local_programs *programs;
+    struct local_health *health;
     struct members *members; /* NULL: haproxy is on its way out */
     struct roster *roster;
     struct wall *wall;

@@ -341,6 +341,11 @@ void local_programs_stop(struct local_programs *p, enum local_program which, uin
     }
 }
 
+void local_programs_kill(struct local_programs *p, enum local_program which)
+{
+    keeper_kill(p->items[which].keeper);
+}
+
 bool local_programs_stopped(const struct local_programs *p, enum local_program which)
 {
     return keeper_state(p->items[which].keeper) == KEEPER_IDLE &&

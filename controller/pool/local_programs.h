@@ -29,6 +29,8 @@ void local_programs_adopt(struct local_programs *p, const struct local_program_r
 int local_programs_refresh(struct local_programs *p, struct err *err);
 /* Ends one. Those that finish behind it get the same. */
 void local_programs_stop(struct local_programs *p, enum local_program which, uint32_t grace_ms);
+/* SIGKILL: it hangs. It is started again. */
+void local_programs_kill(struct local_programs *p, enum local_program which);
 bool local_programs_stopped(const struct local_programs *p, enum local_program which);
 void local_programs_remove_files(struct local_programs *p);
 

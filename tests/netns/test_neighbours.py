@@ -1,6 +1,11 @@
-"""What else runs on the machine: somebody who flushes the firewall, a second controller."""
+"""What else happens on a machine: somebody flushes the firewall, a second controller is started, a
+program is frozen."""
 
+import os
+import signal
 import subprocess
+
+import pytest
 
 from lab.wait import wait_until
 
@@ -30,3 +35,15 @@ def test_a_second_controller_touches_nothing(lab):
     assert lab.pool.processes() == before
     assert "openvpn-fleet" in ruleset(lab)
     assert device.connections == 1 and lab.reaches(device)
+
+
+@pytest.mark.parametrize("program", ["vpn-state", "vpn-connect-proxy", "haproxy"])
+def test_a_program_that_hangs_is_started_again(lab, program):
+    device = lab.device().wait_online()
+    lab.wait_agreed()
+    frozen = lab.pool.pids(program)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    lab.pool.wait_restarted(program, frozen, timeout=60)
+    wait_until(lambda: lab.reaches(device), 60, "the device is reached again")
+    lab.wait_agreed(30)

@@ -1,0 +1,100 @@
+#include "controller/pool/local_health.h"
+
+#include "common/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define CHECK_MS 3000
+#define ANSWER_MS 2500
+#define SILENT_MAX 4 /* in a row: then it hangs, and is not just slow */
+
+struct check { /* of one program */
+    struct local_health *owner;
+    enum local_program which;
+    struct http_call *call;
+    unsigned silent;
+};
+
+struct local_health {
+    struct local_health_options o;
+    struct check checks[LOCAL_PROGRAMS];
+    struct loop_timer *timer;
+};
+
+static void on_done(void *arg, int result, const struct http_response *res, const struct err *err)
+{
+    struct check *c = arg;
+    struct local_programs *programs = c->owner->o.programs;
+
+    c->call = NULL;
+    c->silent = result == -ETIMEDOUT ? c->silent + 1 : 0;
+    if (c->silent >= SILENT_MAX && local_programs_state(programs, c->which) == KEEPER_RUNNING) {
+        log_error("killed: it runs and does not answer", "what", local_program_names[c->which],
+                  NULL);
+        c->silent = 0;
+        local_programs_kill(programs, c->which);
+    }
+}
+
+/* haproxy's runtime socket speaks no HTTP, and says so: that is an answer. */
+static void ask(struct check *c)
+{
+    const struct local_health_options *o = &c->owner->o;
+    char url[64];
+    struct http_request request = {
+        .method = "GET",
+        .url = url,
+        .unix_socket = c->which == LOCAL_HAPROXY ? o->paths->haproxy_socket : NULL,
+        .timeout_ms = ANSWER_MS,
+        .on_done = on_done,
+        .arg = c,
+    };
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/healthz",
+             c->which == LOCAL_STATE ? o->pool->state_port : o->pool->connect_proxy.metrics_port);
+    if (http_client_send(o->http, &request, &c->call, NULL) < 0) {
+        c->call = NULL;
+    }
+}
+
+static void on_timer(void *arg)
+{
+    struct local_health *h = arg;
+
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        struct check *c = &h->checks[w];
+        if (local_programs_state(h->o.programs, c->which) != KEEPER_RUNNING) {
+            c->silent = 0;
+        } else if (c->call == NULL) {
+            ask(c);
+        }
+    }
+}
+
+struct local_health *local_health_new(const struct local_health_options *options)
+{
+    struct local_health *h = xcalloc(1, sizeof(*h));
+
+    h->o = *options;
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        h->checks[w] = (struct check){.owner = h, .which = (enum local_program)w};
+    }
+    h->timer = loop_timer_new(h->o.loop, on_timer, h);
+    loop_timer_start(h->timer, CHECK_MS, CHECK_MS);
+    return h;
+}
+
+void local_health_close(struct local_health *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        if (h->checks[w].call != NULL) {
+            http_call_cancel(h->checks[w].call);
+        }
+    }
+    loop_timer_close(h->timer);
+    free(h);
+}
