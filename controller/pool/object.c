@@ -39,7 +39,7 @@ static const struct field tls_fields[] = {
     FILE_PATH("certFile", openvpn.tls.cert_file),
     FILE_PATH("keyFile", openvpn.tls.key_file),
     FILE_PATH("dhFile", openvpn.tls.dh_file),
-    {.name = "secretName", .kind = FIELD_STR, AT(openvpn.tls.secret_name), .min = 1, .max = 253},
+    {.name = "secretName", .kind = FIELD_NAME, AT(openvpn.tls.secret_name)},
     {0},
 };
 
@@ -123,6 +123,49 @@ static const struct field local_fields[] = {
     {0},
 };
 
+static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
+
+#define TEXT(field, member, most)                                           \
+    {                                                                       \
+        .name = field, .kind = FIELD_STR, AT(member), .min = 1, .max = most \
+    }
+#define SIMPLE(field, type, member)                      \
+    {                                                    \
+        .name = field, .kind = FIELD_##type, AT(member), \
+    }
+
+static const struct field resources_fields[] = {
+    SIMPLE("openvpn", JSON_MAP, kubernetes.openvpn_resources),
+    SIMPLE("sidecar", JSON_MAP, kubernetes.sidecar_resources),
+    {0},
+};
+
+static const struct field kubernetes_fields[] = {
+    TEXT("image", kubernetes.image, 512),
+    TEXT("sidecarImage", kubernetes.sidecar_image, 512),
+    {.name = "imagePullPolicy",
+     .kind = FIELD_ENUM,
+     AT(kubernetes.image_pull_policy),
+     .names = pull_policies},
+    SIMPLE("imagePullSecrets", NAMES, kubernetes.image_pull_secrets),
+    SIMPLE("apiSecretName", NAME, kubernetes.api_secret_name),
+    SIMPLE("apiConfigMapName", NAME, kubernetes.api_config_map_name),
+    SIMPLE("state", HOST_PORT, kubernetes.state),
+    SIMPLE("balancers", HOST_PORT, kubernetes.balancers),
+    SIMPLE("registerAddress", HOST, kubernetes.register_address),
+    SIMPLE("serviceAccountName", NAME, kubernetes.service_account_name),
+    SIMPLE("podLabels", LABELS, kubernetes.pod_labels),
+    SIMPLE("podAnnotations", ANNOTATIONS, kubernetes.pod_annotations),
+    SIMPLE("nodeSelector", LABELS, kubernetes.node_selector),
+    SIMPLE("tolerations", JSON_LIST, kubernetes.tolerations),
+    SIMPLE("affinity", JSON_MAP, kubernetes.affinity),
+    SIMPLE("topologySpreadConstraints", JSON_LIST, kubernetes.topology_spread_constraints),
+    OBJECT("resources", resources_fields),
+    SIMPLE("priorityClassName", NAME, kubernetes.priority_class_name),
+    SIMPLE("runtimeClassName", NAME, kubernetes.runtime_class_name),
+    {0},
+};
+
 static const struct field spec_fields[] = {
     NUMBER("replicas", U32, replicas, 0, POOL_REPLICAS_MAX),
     OBJECT("network", network_fields),
@@ -135,6 +178,7 @@ static const struct field spec_fields[] = {
     OBJECT("connectProxy", connect_proxy_fields),
     OBJECT("state", state_fields),
     OBJECT("local", local_fields),
+    OBJECT("kubernetes", kubernetes_fields),
     {0},
 };
 
@@ -142,6 +186,8 @@ static const struct field spec_fields[] = {
 static const struct field metadata_fields[] = {
     {.name = "name", .kind = FIELD_STR, AT(name), .min = 1, .max = POOL_NAME_MAX, .required = true},
     {.name = "namespace", .kind = FIELD_IGNORED},
+    {.name = "generateName", .kind = FIELD_IGNORED},
+    {.name = "selfLink", .kind = FIELD_IGNORED},
     {.name = "labels", .kind = FIELD_IGNORED},
     {.name = "annotations", .kind = FIELD_IGNORED},
     {.name = "uid", .kind = FIELD_IGNORED},
@@ -195,22 +241,46 @@ void pool_object_init(struct pool_object *p)
                           .forward_port = 3128},
         .state_port = 8090,
         .local = {.base_port = 10000, .sidecar_base_port = 21000},
+        .kubernetes = {.image_pull_policy = POOL_PULL_IF_NOT_PRESENT,
+                       .api_secret_name = xstrdup("openbalena-vpn"),
+                       .api_config_map_name = xstrdup("openbalena-vpn"),
+                       .state = xstrdup("vpn-state:8090"),
+                       .service_account_name = xstrdup("default")},
     };
 }
 
 /* Every text that an object owns. */
-#define EACH_TEXT(DO)             \
-    DO(name)                      \
-    DO(openvpn.tls.ca_file)       \
-    DO(openvpn.tls.cert_file)     \
-    DO(openvpn.tls.key_file)      \
-    DO(openvpn.tls.dh_file)       \
-    DO(openvpn.tls.secret_name)   \
-    DO(openvpn.data_ciphers)      \
-    DO(openvpn.openssl_providers) \
-    DO(haproxy.cpu_map)           \
-    DO(connect_proxy.listen)      \
-    DO(local.register_interface)
+#define EACH_TEXT(DO)                          \
+    DO(name)                                   \
+    DO(openvpn.tls.ca_file)                    \
+    DO(openvpn.tls.cert_file)                  \
+    DO(openvpn.tls.key_file)                   \
+    DO(openvpn.tls.dh_file)                    \
+    DO(openvpn.tls.secret_name)                \
+    DO(openvpn.data_ciphers)                   \
+    DO(openvpn.openssl_providers)              \
+    DO(haproxy.cpu_map)                        \
+    DO(connect_proxy.listen)                   \
+    DO(local.register_interface)               \
+    DO(kubernetes.image)                       \
+    DO(kubernetes.sidecar_image)               \
+    DO(kubernetes.image_pull_secrets)          \
+    DO(kubernetes.api_secret_name)             \
+    DO(kubernetes.api_config_map_name)         \
+    DO(kubernetes.state)                       \
+    DO(kubernetes.balancers)                   \
+    DO(kubernetes.register_address)            \
+    DO(kubernetes.service_account_name)        \
+    DO(kubernetes.pod_labels)                  \
+    DO(kubernetes.pod_annotations)             \
+    DO(kubernetes.node_selector)               \
+    DO(kubernetes.tolerations)                 \
+    DO(kubernetes.affinity)                    \
+    DO(kubernetes.topology_spread_constraints) \
+    DO(kubernetes.openvpn_resources)           \
+    DO(kubernetes.sidecar_resources)           \
+    DO(kubernetes.priority_class_name)         \
+    DO(kubernetes.runtime_class_name)
 
 void pool_object_clear(struct pool_object *p)
 {
@@ -219,6 +289,11 @@ void pool_object_clear(struct pool_object *p)
 #undef FREE_TEXT
     yaml_tree_free(p->origin);
     *p = (struct pool_object){0};
+}
+
+const char *pool_pull_policy_name(enum pool_pull_policy policy)
+{
+    return pull_policies[policy];
 }
 
 void pool_errors_init(struct pool_errors *e)

@@ -73,6 +73,33 @@ struct pool_local { /* one machine only */
     uint16_t http_port;       /* 0: off */
 };
 
+enum pool_pull_policy { POOL_PULL_ALWAYS, POOL_PULL_IF_NOT_PRESENT, POOL_PULL_NEVER };
+
+/* In a cluster only; one machine accepts it and makes nothing of it. Owned texts, NULL where unset.
+ * What is marked JSON is the field as JSON text, its shape checked, ready to be put into a Pod. */
+struct pool_kubernetes {
+    char *image;         /* of openvpn's container */
+    char *sidecar_image; /* NULL: image */
+    enum pool_pull_policy image_pull_policy;
+    char *image_pull_secrets; /* JSON: list of names */
+    char *api_secret_name;
+    char *api_config_map_name;
+    char *state;     /* "host:port" of the state service */
+    char *balancers; /* "host:port" of the balancers; NULL: the readiness gate opens without */
+    char *register_address; /* numeric; NULL: the Pod's own */
+    char *service_account_name;
+    char *pod_labels;                  /* JSON: map of texts */
+    char *pod_annotations;             /* JSON: map of texts */
+    char *node_selector;               /* JSON: map of texts */
+    char *tolerations;                 /* JSON: list of maps */
+    char *affinity;                    /* JSON: map */
+    char *topology_spread_constraints; /* JSON: list of maps; NULL: soft, over nodes and zones */
+    char *openvpn_resources;           /* JSON: map */
+    char *sidecar_resources;           /* JSON: map */
+    char *priority_class_name;
+    char *runtime_class_name;
+};
+
 struct pool_object {
     char *name;
     uint32_t replicas;
@@ -86,6 +113,7 @@ struct pool_object {
     struct pool_connect_proxy connect_proxy;
     uint16_t state_port;
     struct pool_local local;
+    struct pool_kubernetes kubernetes;
     /* Where the fields stand, for what is found wrong later; owned. NULL: made by hand. */
     struct yaml_node *origin;
     const char *(*name_of)(const char *path); /* the variable that a field came from, or NULL */
@@ -112,6 +140,14 @@ int pool_object_load(const char *file, struct pool_object *ret, struct pool_erro
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings);
 
+/* What a cluster needs and the API server cannot ask of an object that one machine may read too:
+ * an image, a Secret with the certificates. 0 or -EINVAL. */
+int pool_object_check_kubernetes(const char *file, const struct pool_object *p,
+                                 struct pool_errors *errors);
+
+/* "IfNotPresent", as in a Pod. */
+const char *pool_pull_policy_name(enum pool_pull_policy policy);
+
 /* Highest index that an instance can have: what the base subnet holds, with local also what the
  * ports leave free (base_port + index meets no other port), at most POOL_REPLICAS_MAX. */
 uint32_t pool_object_capacity(const struct pool_object *p, bool local);
@@ -123,7 +159,7 @@ void pool_errors_clear(struct pool_errors *e);
 enum pool_change {
     POOL_CHANGED_REPLICAS = 1,
     POOL_CHANGED_LIVE = 2,      /* auth, drain, throttle, rollout: sidecars and planner take it */
-    POOL_CHANGED_INSTANCE = 4,  /* what OpenVPN runs with: instances are rolled */
+    POOL_CHANGED_INSTANCE = 4,  /* what OpenVPN runs with, in which Pod: instances are rolled */
     POOL_CHANGED_HAPROXY = 8,   /* haproxy's own config */
     POOL_CHANGED_SERVICES = 16, /* state service or connect-proxy settings */
     POOL_CHANGED_FIXED = 32,    /* name, network, local ports: refused while running */

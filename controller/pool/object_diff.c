@@ -19,6 +19,10 @@ static const struct {
     {"spec.haproxy.", POOL_CHANGED_HAPROXY},
     {"spec.connectProxy.", POOL_CHANGED_SERVICES},
     {"spec.state.", POOL_CHANGED_SERVICES},
+    {"spec.kubernetes.sidecarImage", POOL_CHANGED_LIVE}, /* patched in place */
+    {"spec.kubernetes.balancers", POOL_CHANGED_LIVE},
+    {"spec.kubernetes.state", POOL_CHANGED_LIVE},
+    {"spec.kubernetes.", POOL_CHANGED_INSTANCE},
     {"", POOL_CHANGED_FIXED}, /* name, subnets, local ports: addresses of what runs */
 };
 
@@ -51,6 +55,13 @@ static bool same_value(const struct field *f, const char *a, const char *b)
     case FIELD_PATH:
     case FIELD_HOST:
     case FIELD_WORDS:
+    case FIELD_NAME:
+    case FIELD_HOST_PORT:
+    case FIELD_NAMES:
+    case FIELD_LABELS:
+    case FIELD_ANNOTATIONS:
+    case FIELD_JSON_MAP:
+    case FIELD_JSON_LIST:
         return same_text(*(char *const *)left, *(char *const *)right);
     case FIELD_U8:
         return memcmp(left, right, sizeof(uint8_t)) == 0;

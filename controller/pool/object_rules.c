@@ -1,9 +1,11 @@
 #include "controller/pool/object_rules.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define NETWORK "spec.network."
 #define OPENVPN "spec.openvpn."
+#define KUBERNETES "spec.kubernetes."
 
 /* RFC 1123 label: what a Pod's name and an nftables table can begin with. */
 static bool is_label(const char *text)
@@ -133,8 +135,9 @@ static void check_openvpn(struct faults *f, const struct yaml_node *root,
                      "%u is less than twice intervalSeconds (%u): one lost ping would end a link",
                      o->keepalive_timeout_s, o->keepalive_interval_s);
     }
-    if (o->tls.secret_name != NULL && (o->tls.ca_file != NULL || o->tls.cert_file != NULL ||
-                                       o->tls.key_file != NULL || o->tls.dh_file != NULL)) {
+    /* Not dhFile: that says in a cluster that the Secret holds dh.pem. */
+    if (o->tls.secret_name != NULL &&
+        (o->tls.ca_file != NULL || o->tls.cert_file != NULL || o->tls.key_file != NULL)) {
         object_fault(f, root, OPENVPN "tls",
                      "secretName (Kubernetes) and files (one machine) exclude each other");
     }
@@ -160,10 +163,71 @@ static void check_rest(struct faults *f, const struct yaml_node *root, const str
     }
 }
 
+/* An image has no blanks, and names something. */
+static void check_image(struct faults *f, const struct yaml_node *root, const char *path,
+                        const char *image)
+{
+    if (image != NULL && strpbrk(image, " \t\"'") != NULL) {
+        object_fault(f, root, path, "'%.64s' is not an image", image);
+    }
+}
+
+/* What we select Pods by, and what we keep on them, is not for others to set. */
+static bool is_ours(const char *key, bool label)
+{
+    return strncmp(key, "vpn.openbalena.io/", 18) == 0 ||
+           (label && (strcmp(key, "app.kubernetes.io/name") == 0 ||
+                      strcmp(key, "app.kubernetes.io/component") == 0));
+}
+
+static void check_keys(struct faults *f, const struct yaml_node *root, const char *path, bool label)
+{
+    const struct yaml_node *map = yaml_tree_locate(root, path);
+
+    if (map == NULL || map->kind != YAML_MAP || map->key == NULL ||
+        strcmp(map->key, strrchr(path, '.') + 1) != 0) {
+        return;
+    }
+    for (const struct yaml_node *child = map->first; child != NULL; child = child->next) {
+        if (is_ours(child->key, label)) {
+            faults_add(f, child->key_line, child->key_column, path, "'%.64s' is set by us",
+                       child->key);
+        }
+    }
+}
+
+static void check_kubernetes(struct faults *f, const struct yaml_node *root,
+                             const struct pool_object *p)
+{
+    check_image(f, root, KUBERNETES "image", p->kubernetes.image);
+    check_image(f, root, KUBERNETES "sidecarImage", p->kubernetes.sidecar_image);
+    check_keys(f, root, KUBERNETES "podLabels", true);
+    check_keys(f, root, KUBERNETES "podAnnotations", false);
+}
+
+int pool_object_check_kubernetes(const char *file, const struct pool_object *p,
+                                 struct pool_errors *errors)
+{
+    AUTO(faults) struct faults f;
+
+    faults_init(&f, file);
+    if (p->kubernetes.image == NULL) {
+        object_fault(&f, p->origin, KUBERNETES "image", "is missing: a cluster needs an image");
+    }
+    if (p->openvpn.tls.secret_name == NULL) {
+        object_fault(&f, p->origin, OPENVPN "tls.secretName",
+                     "is missing: a cluster needs a Secret with ca.crt, tls.crt and tls.key");
+    }
+    int r = f.count > 0 ? -EINVAL : 0;
+    faults_write(&f, errors);
+    return r;
+}
+
 void object_rules_check(struct faults *f, const struct yaml_node *root, const struct pool_object *p)
 {
     check_name(f, root, p);
     check_network(f, root, p);
     check_openvpn(f, root, p);
     check_rest(f, root, p);
+    check_kubernetes(f, root, p);
 }

@@ -1,4 +1,4 @@
-#include "controller/pool/schema.h"
+#include "controller/pool/schema_priv.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -6,10 +6,7 @@
 
 #define WORD_MAX 64
 
-#define say(faults, node, path, ...) \
-    faults_add(faults, (node)->line, (node)->column, path, __VA_ARGS__)
-
-static void value_error(struct faults *faults, const struct yaml_node *node, const char *path,
+void schema_value_error(struct faults *faults, const struct yaml_node *node, const char *path,
                         const char *wanted)
 {
     if (node->kind != YAML_SCALAR) {
@@ -84,7 +81,7 @@ static void read_number(struct faults *faults, const struct yaml_node *node, con
                         const struct field *f, void *at)
 {
     if (node->kind != YAML_SCALAR || !is_number(node)) {
-        value_error(faults, node, path, "a whole number");
+        schema_value_error(faults, node, path, "a whole number");
         return;
     }
     int64_t value = node->len <= 18 ? strtoll(node->text, NULL, 10) : INT64_MAX;
@@ -109,7 +106,7 @@ static void read_bool(struct faults *faults, const struct yaml_node *node, const
     bool is_false = node->kind == YAML_SCALAR && !node->quoted && strcmp(node->text, "false") == 0;
 
     if (!is_true && !is_false) {
-        value_error(faults, node, path, "true or false");
+        schema_value_error(faults, node, path, "true or false");
         return;
     }
     *at = is_true;
@@ -125,7 +122,7 @@ static bool printable(const char *text)
     return true;
 }
 
-static void replace(char **at, char *text)
+void schema_replace(char **at, char *text)
 {
     free(*at);
     *at = text;
@@ -135,7 +132,7 @@ static void read_str(struct faults *faults, const struct yaml_node *node, const 
                      const struct field *f, char **at)
 {
     if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
-        value_error(faults, node, path, "a text");
+        schema_value_error(faults, node, path, "a text");
         return;
     }
     if ((int64_t)node->len < f->min || (int64_t)node->len > f->max) {
@@ -149,9 +146,10 @@ static void read_str(struct faults *faults, const struct yaml_node *node, const 
     }
     const char *slash = strrchr(faults->file, '/');
     if (f->kind == FIELD_PATH && node->text[0] != '/' && slash != NULL) {
-        replace(at, xasprintf("%.*s/%s", (int)(slash - faults->file), faults->file, node->text));
+        schema_replace(at,
+                       xasprintf("%.*s/%s", (int)(slash - faults->file), faults->file, node->text));
     } else {
-        replace(at, xstrdup(node->text));
+        schema_replace(at, xstrdup(node->text));
     }
 }
 
@@ -182,8 +180,9 @@ static void read_address(struct faults *faults, const struct yaml_node *node, co
     int result = 0;
 
     if (node->kind != YAML_SCALAR || yaml_tree_is_null(node)) {
-        value_error(faults, node, path,
-                    f->kind == FIELD_SUBNET ? "a subnet such as 100.64.0.0/10" : "an IPv4 address");
+        schema_value_error(faults, node, path,
+                           f->kind == FIELD_SUBNET ? "a subnet such as 100.64.0.0/10"
+                                                   : "an IPv4 address");
         return;
     }
     if (f->kind == FIELD_SUBNET) {
@@ -196,17 +195,21 @@ static void read_address(struct faults *faults, const struct yaml_node *node, co
     }
 }
 
-static void read_host(struct faults *faults, const struct yaml_node *node, const char *path,
-                      char **at)
+bool schema_is_address(const char *text)
 {
     unsigned char address[16];
 
-    if (node->kind != YAML_SCALAR || (inet_pton(AF_INET, node->text, address) != 1 &&
-                                      inet_pton(AF_INET6, node->text, address) != 1)) {
-        value_error(faults, node, path, "an IPv4 or IPv6 address");
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+static void read_host(struct faults *faults, const struct yaml_node *node, const char *path,
+                      char **at)
+{
+    if (node->kind != YAML_SCALAR || !schema_is_address(node->text)) {
+        schema_value_error(faults, node, path, "an IPv4 or IPv6 address");
         return;
     }
-    replace(at, xstrdup(node->text));
+    schema_replace(at, xstrdup(node->text));
 }
 
 static void read_enum(struct faults *faults, const struct yaml_node *node, const char *path,
@@ -222,7 +225,7 @@ static void read_enum(struct faults *faults, const struct yaml_node *node, const
         size_t len = strlen(wanted);
         snprintf(wanted + len, sizeof(wanted) - len, "%s%s", i > 0 ? ", " : "", f->names[i]);
     }
-    value_error(faults, node, path, wanted);
+    schema_value_error(faults, node, path, wanted);
 }
 
 /* Letters, digits, - and _: what OpenVPN's lists are made of, and nothing that could be more. */
@@ -242,12 +245,12 @@ static void read_words(struct faults *faults, const struct yaml_node *node, cons
 
     buf_init(&joined, 1024);
     if (node->kind != YAML_LIST || node->first == NULL) {
-        value_error(faults, node, path, "a list of names");
+        schema_value_error(faults, node, path, "a list of names");
         return;
     }
     for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
         if (!is_word(item)) {
-            value_error(faults, item, path, "a name");
+            schema_value_error(faults, item, path, "a name");
             return;
         }
         if (buf_printf(&joined, "%s%s", joined.len > 0 ? ":" : "", item->text) < 0) {
@@ -255,7 +258,7 @@ static void read_words(struct faults *faults, const struct yaml_node *node, cons
             return;
         }
     }
-    replace(at, buf_take(&joined));
+    schema_replace(at, buf_take(&joined));
 }
 
 static void read_field(struct faults *faults, const struct yaml_node *node, const char *path,
@@ -275,7 +278,7 @@ static void read_field(struct faults *faults, const struct yaml_node *node, cons
         break;
     case FIELD_LITERAL:
         if (node->kind != YAML_SCALAR || strcmp(node->text, f->want) != 0) {
-            value_error(faults, node, path, f->want);
+            schema_value_error(faults, node, path, f->want);
         }
         break;
     case FIELD_U8:
@@ -288,7 +291,7 @@ static void read_field(struct faults *faults, const struct yaml_node *node, cons
         break;
     case FIELD_RATE:
         if (node->kind != YAML_SCALAR || !rate_parse(node->text, at)) {
-            value_error(faults, node, path, "a rate such as 500kbit, 10mbit or 1gbit");
+            schema_value_error(faults, node, path, "a rate such as 500kbit, 10mbit or 1gbit");
         }
         break;
     case FIELD_SUBNET:
@@ -303,6 +306,15 @@ static void read_field(struct faults *faults, const struct yaml_node *node, cons
         break;
     case FIELD_WORDS:
         read_words(faults, node, path, at);
+        break;
+    case FIELD_NAME:
+    case FIELD_HOST_PORT:
+    case FIELD_NAMES:
+    case FIELD_LABELS:
+    case FIELD_ANNOTATIONS:
+    case FIELD_JSON_MAP:
+    case FIELD_JSON_LIST:
+        schema_kubernetes_read(faults, node, path, f, at);
         break;
     }
 }
@@ -323,7 +335,7 @@ void schema_read(struct faults *faults, const struct yaml_node *map, const char 
     char inner[FAULT_PATH_MAX];
 
     if (map->kind != YAML_MAP) {
-        value_error(faults, map, path, "a map of fields");
+        schema_value_error(faults, map, path, "a map of fields");
         return;
     }
     for (const struct yaml_node *node = map->first; node != NULL; node = node->next) {

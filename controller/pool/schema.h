@@ -15,12 +15,19 @@ enum field_kind {
     FIELD_U16,
     FIELD_U32,
     FIELD_BOOL,
-    FIELD_RATE,    /* uint64_t bit/s: "10mbit" */
-    FIELD_SUBNET,  /* struct subnet */
-    FIELD_ADDRESS, /* uint32_t IPv4, host byte order */
-    FIELD_HOST,    /* char *: numeric IPv4 or IPv6 address */
-    FIELD_ENUM,    /* int: index into names */
-    FIELD_WORDS,   /* char *: a list of words, joined by ':' */
+    FIELD_RATE,        /* uint64_t bit/s: "10mbit" */
+    FIELD_SUBNET,      /* struct subnet */
+    FIELD_ADDRESS,     /* uint32_t IPv4, host byte order */
+    FIELD_HOST,        /* char *: numeric IPv4 or IPv6 address */
+    FIELD_ENUM,        /* int: index into names */
+    FIELD_WORDS,       /* char *: a list of words, joined by ':' */
+    FIELD_NAME,        /* char *: of an object in Kubernetes (RFC 1123 subdomain) */
+    FIELD_HOST_PORT,   /* char *: "name:port" or "address:port" */
+    FIELD_NAMES,       /* char *: a list of FIELD_NAMEs, as JSON */
+    FIELD_LABELS,      /* char *: a map of texts that are labels, as JSON */
+    FIELD_ANNOTATIONS, /* char *: a map of texts, as JSON */
+    FIELD_JSON_MAP,    /* char *: a map of what may be, as JSON */
+    FIELD_JSON_LIST,   /* char *: a list of such maps, as JSON */
 };
 
 struct field {

@@ -181,6 +181,9 @@ static const struct bad_file rules[] = {
      "lost ping would end a link"},
     {SPEC "  openvpn: {tls: {secretName: s, caFile: c}}\n",
      "5:18: spec.openvpn.tls: secretName (Kubernetes) and files (one machine) exclude each other"},
+    {SPEC "  openvpn: {tls: {secretName: 's/../t'}}\n",
+     "5:31: spec.openvpn.tls.secretName: \"s/../t\" is a text, not a name of lower-case letters, "
+     "digits, '-' and '.'"},
     {SPEC "  throttle: {down: 1mbit}\n",
      "5:13: spec.throttle: has down without up: give both or neither"},
     {SPEC "  throttle: {up: 1mbit}\n",
@@ -189,6 +192,68 @@ static const struct bad_file rules[] = {
                                         "0: nothing could ever be replaced"},
     {SPEC "  haproxy: {cpuMap: \"1; drop\"}\n",
      "5:21: spec.haproxy.cpuMap: '1; drop' is not a cpu-map of haproxy's"},
+};
+
+static const struct bad_file kubernetes[] = {
+    {SPEC "  kubernetes: {imag: a}\n",
+     "5:16: spec.kubernetes.imag: unknown field, did you mean 'image'?"},
+    {SPEC "  kubernetes: {image: \"\"}\n",
+     "5:23: spec.kubernetes.image: has 0 characters, not 1 to 512"},
+    {SPEC "  kubernetes: {image: a b}\n", "5:23: spec.kubernetes.image: 'a b' is not an image"},
+    {SPEC "  kubernetes: {sidecarImage: 'a b'}\n",
+     "5:30: spec.kubernetes.sidecarImage: 'a b' is not an image"},
+    {SPEC "  kubernetes: {imagePullPolicy: Often}\n",
+     "5:33: spec.kubernetes.imagePullPolicy: 'Often' is not one of Always, IfNotPresent, Never"},
+    {SPEC "  kubernetes: {imagePullSecrets: [{name: a}]}\n",
+     "5:35: spec.kubernetes.imagePullSecrets: is a map, not a name of lower-case letters, digits, "
+     "'-' and '.'"},
+    {SPEC "  kubernetes: {imagePullSecrets: a}\n",
+     "5:34: spec.kubernetes.imagePullSecrets: 'a' is not a list of names"},
+    {SPEC "  kubernetes: {apiSecretName: Keys}\n",
+     "5:31: spec.kubernetes.apiSecretName: 'Keys' is not a name of lower-case letters, digits, '-' "
+     "and '.'"},
+    {SPEC "  kubernetes: {apiConfigMapName: a..b}\n",
+     "5:34: spec.kubernetes.apiConfigMapName: 'a..b' is not a name of lower-case letters, digits, "
+     "'-' and '.'"},
+    {SPEC "  kubernetes: {serviceAccountName: 12}\n",
+     "5:36: spec.kubernetes.serviceAccountName: '12' is not a name of lower-case letters, digits, "
+     "'-' and '.'"},
+    {SPEC "  kubernetes: {state: vpn-state}\n",
+     "5:23: spec.kubernetes.state: 'vpn-state' is not host:port"},
+    {SPEC "  kubernetes: {state: 'vpn-state:65536'}\n",
+     "5:23: spec.kubernetes.state: \"vpn-state:65536\" is a text, not host:port"},
+    {SPEC "  kubernetes: {balancers: '[10.0.0.1]:1'}\n",
+     "5:27: spec.kubernetes.balancers: \"[10.0.0.1]:1\" is a text, not host:port"},
+    {SPEC "  kubernetes: {registerAddress: vpn.example.com}\n",
+     "5:33: spec.kubernetes.registerAddress: 'vpn.example.com' is not an IPv4 or IPv6 address"},
+    {SPEC "  kubernetes: {podLabels: [a]}\n",
+     "5:27: spec.kubernetes.podLabels: is a list, not a map of texts"},
+    {SPEC "  kubernetes: {podLabels: {a: 1, b: true}}\n",
+     "5:31: spec.kubernetes.podLabels.a: '1' is not a text\n"
+     "5:37: spec.kubernetes.podLabels.b: 'true' is not a text"},
+    {SPEC "  kubernetes: {podLabels: {-a: b}}\n",
+     "5:28: spec.kubernetes.podLabels.-a: the key is not of letters, digits, '-', '_' and '.', "
+     "with or without a domain"},
+    {SPEC "  kubernetes: {nodeSelector: {A/b: c}}\n",
+     "5:31: spec.kubernetes.nodeSelector.A/b: the key is not of letters, digits, '-', '_' and '.', "
+     "with or without a domain"},
+    {SPEC "  kubernetes: {nodeSelector: {a: b c}}\n",
+     "5:34: spec.kubernetes.nodeSelector.a: 'b c' is not a label of at most 63 letters, digits, "
+     "'-', '_' and '.'"},
+    {SPEC "  kubernetes: {podLabels: {vpn.openbalena.io/index: a, app.kubernetes.io/name: b}}\n",
+     "5:28: spec.kubernetes.podLabels: 'vpn.openbalena.io/index' is set by us\n"
+     "5:56: spec.kubernetes.podLabels: 'app.kubernetes.io/name' is set by us"},
+    {SPEC "  kubernetes: {podAnnotations: {vpn.openbalena.io/template: a}}\n",
+     "5:33: spec.kubernetes.podAnnotations: 'vpn.openbalena.io/template' is set by us"},
+    {SPEC "  kubernetes: {tolerations: {key: a}}\n",
+     "5:29: spec.kubernetes.tolerations: is a map, not a list of maps"},
+    {SPEC "  kubernetes: {tolerations: [a]}\n",
+     "5:30: spec.kubernetes.tolerations: 'a' is not a map"},
+    {SPEC "  kubernetes: {affinity: []}\n", "5:26: spec.kubernetes.affinity: is a list, not a map"},
+    {SPEC "  kubernetes: {resources: {openvpn: 1}}\n",
+     "5:37: spec.kubernetes.resources.openvpn: '1' is not a map"},
+    {SPEC "  kubernetes: {affinity: {a: *b}}\n",
+     "5:30: spec.kubernetes.affinity.a: aliases (*name) are not accepted"},
 };
 
 static const struct bad_file several[] = {
@@ -261,6 +326,7 @@ TABLE(heads)
 TABLE(shapes)
 TABLE(ranges)
 TABLE(rules)
+TABLE(kubernetes)
 TABLE(several)
 
 /* --- limits --- */
@@ -388,6 +454,21 @@ static void test_object_defaults(void **s)
     assert_int_equal(p.local.sidecar_base_port, 21000);
     assert_null(p.local.register_interface);
     assert_int_equal(p.local.http_port, 0);
+    assert_null(p.kubernetes.image);
+    assert_null(p.kubernetes.sidecar_image);
+    assert_string_equal(pool_pull_policy_name(p.kubernetes.image_pull_policy), "IfNotPresent");
+    assert_null(p.kubernetes.image_pull_secrets);
+    assert_string_equal(p.kubernetes.api_secret_name, "openbalena-vpn");
+    assert_string_equal(p.kubernetes.api_config_map_name, "openbalena-vpn");
+    assert_string_equal(p.kubernetes.state, "vpn-state:8090");
+    assert_null(p.kubernetes.balancers);
+    assert_null(p.kubernetes.register_address);
+    assert_string_equal(p.kubernetes.service_account_name, "default");
+    assert_null(p.kubernetes.pod_labels);
+    assert_null(p.kubernetes.tolerations);
+    assert_null(p.kubernetes.topology_spread_constraints);
+    assert_null(p.kubernetes.openvpn_resources);
+    assert_null(p.kubernetes.priority_class_name);
     pool_object_clear(&p);
 }
 
@@ -449,6 +530,92 @@ static void test_object_reads_every_field(void **s)
     assert_string_equal(p.local.register_interface, "eth0");
     assert_int_equal(p.local.http_port, 80);
     pool_object_clear(&p);
+}
+
+static void test_object_reads_every_field_of_kubernetes(void **s)
+{
+    struct pool_object p;
+
+    parse_good(SPEC
+               "  openvpn: {tls: {secretName: vpn.tls, dhFile: dh.pem}}\n"
+               "  kubernetes:\n"
+               "    image: registry.example.com:5000/vpn@sha256:00\n"
+               "    sidecarImage: vpn:2\n"
+               "    imagePullPolicy: Always\n"
+               "    imagePullSecrets: [one, \"2\"]\n"
+               "    apiSecretName: keys\n"
+               "    apiConfigMapName: api.example\n"
+               "    state: '[2001:db8::1]:1'\n"
+               "    balancers: vpn-balancer.vpn.svc:8082\n"
+               "    registerAddress: 192.0.2.1\n"
+               "    serviceAccountName: nobody\n"
+               "    podLabels: {team: a, example.com/x_y: '', \"2\": \"1\"}\n"
+               "    podAnnotations: {a: \"b \\\"c\\\"\", app.kubernetes.io/name: x}\n"
+               "    nodeSelector: {}\n"
+               "    tolerations:\n"
+               "    - {key: a, tolerationSeconds: 30, operator: Exists}\n"
+               "    - key: \"1\"\n"
+               "      value: yes\n"
+               "    affinity: {nodeAffinity: {weight: 1.5e3, x: [null, true, ~, 010, -1, '']}}\n"
+               "    topologySpreadConstraints: []\n"
+               "    resources:\n"
+               "      openvpn: {limits: {cpu: 1, memory: 256Mi}}\n"
+               "      sidecar: {requests: {cpu: \"100m\"}}\n"
+               "    priorityClassName: system-node-critical\n"
+               "    runtimeClassName: kata\n",
+               &p);
+    assert_string_equal(p.openvpn.tls.secret_name, "vpn.tls");
+    assert_string_equal(p.kubernetes.image, "registry.example.com:5000/vpn@sha256:00");
+    assert_string_equal(p.kubernetes.sidecar_image, "vpn:2");
+    assert_string_equal(pool_pull_policy_name(p.kubernetes.image_pull_policy), "Always");
+    assert_string_equal(p.kubernetes.image_pull_secrets, "[\"one\",\"2\"]");
+    assert_string_equal(p.kubernetes.api_secret_name, "keys");
+    assert_string_equal(p.kubernetes.api_config_map_name, "api.example");
+    assert_string_equal(p.kubernetes.state, "[2001:db8::1]:1");
+    assert_string_equal(p.kubernetes.balancers, "vpn-balancer.vpn.svc:8082");
+    assert_string_equal(p.kubernetes.register_address, "192.0.2.1");
+    assert_string_equal(p.kubernetes.service_account_name, "nobody");
+    assert_string_equal(p.kubernetes.pod_labels,
+                        "{\"team\":\"a\",\"example.com/x_y\":\"\",\"2\":\"1\"}");
+    assert_string_equal(p.kubernetes.pod_annotations,
+                        "{\"a\":\"b \\\"c\\\"\",\"app.kubernetes.io/name\":\"x\"}");
+    assert_string_equal(p.kubernetes.node_selector, "{}");
+    assert_string_equal(p.kubernetes.tolerations,
+                        "[{\"key\":\"a\",\"tolerationSeconds\":30,\"operator\":\"Exists\"},"
+                        "{\"key\":\"1\",\"value\":\"yes\"}]");
+    assert_string_equal(p.kubernetes.affinity,
+                        "{\"nodeAffinity\":{\"weight\":1.5e3,\"x\":[null,true,"
+                        "null,\"010\",-1,\"\"]}}");
+    assert_string_equal(p.kubernetes.topology_spread_constraints, "[]");
+    assert_string_equal(p.kubernetes.openvpn_resources,
+                        "{\"limits\":{\"cpu\":1,\"memory\":\"256Mi\"}}");
+    assert_string_equal(p.kubernetes.sidecar_resources, "{\"requests\":{\"cpu\":\"100m\"}}");
+    assert_string_equal(p.kubernetes.priority_class_name, "system-node-critical");
+    assert_string_equal(p.kubernetes.runtime_class_name, "kata");
+    pool_object_clear(&p);
+}
+
+static void test_object_says_what_a_cluster_needs(void **s)
+{
+    struct pool_errors errors;
+    struct pool_object p;
+
+    pool_errors_init(&errors);
+    parse_good(SPEC "  openvpn: {tls: {caFile: a}}\n", &p);
+    assert_int_equal(pool_object_check_kubernetes("f", &p, &errors), -EINVAL);
+    assert_string_equal(buf_str(&errors.text),
+                        "f:5:3: spec.kubernetes.image: is missing: a cluster needs an image\n"
+                        "f:5:18: spec.openvpn.tls.secretName: is missing: a cluster needs a Secret "
+                        "with ca.crt, tls.crt and tls.key\n");
+    pool_object_clear(&p);
+    pool_errors_clear(&errors);
+
+    pool_errors_init(&errors);
+    parse_good(SPEC "  openvpn: {tls: {secretName: a}}\n  kubernetes: {image: b}\n", &p);
+    assert_int_equal(pool_object_check_kubernetes("f", &p, &errors), 0);
+    assert_int_equal(errors.count, 0);
+    pool_object_clear(&p);
+    pool_errors_clear(&errors);
 }
 
 /* What the API server says of an object: JSON, with fields of its own. */
@@ -542,6 +709,16 @@ static void test_object_diff(void **s)
         {"  connectProxy: {workers: 2}\n", "spec.connectProxy.workers", POOL_CHANGED_SERVICES},
         {"  state: {port: 8}\n", "spec.state.port", POOL_CHANGED_SERVICES},
         {"  local: {basePort: 9}\n", "spec.local.basePort", POOL_CHANGED_FIXED},
+        {"  kubernetes: {image: a}\n", "spec.kubernetes.image", POOL_CHANGED_INSTANCE},
+        {"  kubernetes: {sidecarImage: a}\n", "spec.kubernetes.sidecarImage", POOL_CHANGED_LIVE},
+        {"  kubernetes: {state: 'a:1', balancers: 'b:2'}\n",
+         "spec.kubernetes.state, spec.kubernetes.balancers", POOL_CHANGED_LIVE},
+        {"  kubernetes: {tolerations: [{key: a}], podLabels: {a: b}, nodeSelector: {}}\n",
+         "spec.kubernetes.podLabels, spec.kubernetes.nodeSelector, spec.kubernetes.tolerations",
+         POOL_CHANGED_INSTANCE},
+        {"  kubernetes: {resources: {sidecar: {}}, imagePullSecrets: [a]}\n",
+         "spec.kubernetes.imagePullSecrets, spec.kubernetes.resources.sidecar",
+         POOL_CHANGED_INSTANCE},
     };
     struct pool_object a;
 
@@ -568,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_object_refuses_shapes),
         cmocka_unit_test(test_object_refuses_ranges),
         cmocka_unit_test(test_object_refuses_rules),
+        cmocka_unit_test(test_object_refuses_kubernetes),
         cmocka_unit_test(test_object_refuses_several),
         cmocka_unit_test(test_object_refuses_a_nul_byte),
         cmocka_unit_test(test_object_refuses_more_than_a_mebibyte),
@@ -575,6 +753,8 @@ int main(void)
         cmocka_unit_test(test_object_refuses_too_many_values),
         cmocka_unit_test(test_object_defaults),
         cmocka_unit_test(test_object_reads_every_field),
+        cmocka_unit_test(test_object_reads_every_field_of_kubernetes),
+        cmocka_unit_test(test_object_says_what_a_cluster_needs),
         cmocka_unit_test(test_object_takes_json),
         cmocka_unit_test(test_object_takes_what_people_write),
         cmocka_unit_test(test_object_load_says_why_a_file_cannot_be_read),
