@@ -196,8 +196,9 @@ static void roll(struct planner *p)
 static uint32_t may_start(struct planner *p)
 {
     int64_t pause_ms = p->observed->pool_not_before_ms;
-    uint32_t most = PLAN_STARTING_MAX;
+    uint32_t most = p->desired->starting_max;
 
+    most = most == 0 ? PLAN_STARTING_MAX : most;
     if (is_paused(p)) {
         plan_tell(p, TROUBLE_GIVEN_UP);
         plan_wake_at(p, pause_ms > p->now_ms ? pause_ms : INT64_MAX);
@@ -249,21 +250,22 @@ static bool is_progressing(const struct planner *p)
     return p->ret->count > 0;
 }
 
-static const char *trouble_text(enum plan_trouble trouble)
-{
-    static const char *const texts[] = {
-        [TROUBLE_NONE] = NULL,
-        [TROUBLE_LOST] = "an instance is out of reach",
-        [TROUBLE_WAITING] = "an instance runs but is not ready: the API has not answered it",
-        [TROUBLE_FAILING] = "an instance fails and is started again",
-        [TROUBLE_NO_ROOM] = "no index is left for a new one beside the outdated ones: that takes a "
-                            "larger base subnet or rollout.maxUnavailable",
-        [TROUBLE_NO_INDEX] = "no index is free in the base subnet",
-        [TROUBLE_GIVEN_UP] = "an instance did not come up and was given up",
-    };
-
-    return texts[trouble];
-}
+static const struct {
+    const char *reason, *text;
+} troubles[] = {
+    [TROUBLE_NONE] = {NULL, NULL},
+    [TROUBLE_LOST] = {"InstanceLost", "an instance is out of reach"},
+    [TROUBLE_UNSCHEDULED] = {"NotScheduled", "an instance has had no node for a minute"},
+    [TROUBLE_PULLING] = {"ImageMissing", "an instance's image has not come for a minute"},
+    [TROUBLE_WAITING] = {"WaitingForApi",
+                         "an instance runs but is not ready: the API has not answered it"},
+    [TROUBLE_FAILING] = {"InstanceFails", "an instance fails and is started again"},
+    [TROUBLE_NO_ROOM] = {"NoRoomToReplace",
+                         "no index is left for a new one beside the outdated ones: that takes a "
+                         "larger base subnet or rollout.maxUnavailable"},
+    [TROUBLE_NO_INDEX] = {"NoFreeIndex", "no index is free in the base subnet"},
+    [TROUBLE_GIVEN_UP] = {"InstanceGivenUp", "an instance did not come up and was given up"},
+};
 
 static void begin(struct planner *p)
 {
@@ -300,5 +302,6 @@ void plan(const struct plan_desired *desired, const struct plan_observed *observ
         plan_index_runs(&p, &observed->indices[i]);
     }
     ret->progressing = is_progressing(&p);
-    ret->degraded = trouble_text(p.trouble);
+    ret->degraded = troubles[p.trouble].text;
+    ret->degraded_reason = troubles[p.trouble].reason;
 }

@@ -44,7 +44,9 @@ struct observed_index { /* as the driver sees it now */
      * PLAN_START_TIMEOUT_MS does not count. */
     bool linked;
     int64_t sidecar_not_before_ms; /* of the sidecar's next start; 0: any time */
-    bool unscheduled;              /* Kubernetes: it has no node yet */
+    /* Kubernetes: it has no node yet; its image is on its way. The scheduler and the node pace
+     * that: PLAN_START_TIMEOUT_MS counts from phase_since_ms once neither holds. */
+    bool unscheduled, pulling;
 };
 
 struct freed_index {
@@ -57,7 +59,8 @@ struct plan_desired {
     uint32_t capacity; /* highest index that may be used, at most PLAN_INDEX_MAX */
     uint32_t max_surge, max_unavailable;
     int64_t drain_timeout_ms;
-    bool shutdown; /* everything is to end in order */
+    uint32_t starting_max; /* so many at once may be starting; 0: PLAN_STARTING_MAX */
+    bool shutdown;         /* everything is to end in order */
 };
 
 struct plan_observed {
@@ -66,6 +69,8 @@ struct plan_observed {
     size_t index_count;
     const struct freed_index *freed; /* least recently freed first; others were never used */
     size_t freed_count;
+    const uint32_t *occupied; /* Kubernetes: their names are somebody else's; never chosen */
+    size_t occupied_count;
     int64_t pool_not_before_ms; /* after a given-up index: no new one before */
     /* When this driver began to look, 0: long ago. What it cannot have seen yet is not held against
      * anyone. */
@@ -95,7 +100,7 @@ struct plan_action {
 
 #define PLAN_INDEX_MAX 1024 /* capacity is cut to it */
 #define PLAN_ACTIONS_MAX 4096
-#define PLAN_STARTING_MAX 16      /* starting at the same time; one only after a given-up index */
+#define PLAN_STARTING_MAX 16      /* what one machine starts at once; after a given-up index: one */
 #define PLAN_MIN_READY_MS 5000    /* a new one of a roll counts after so long */
 #define PLAN_DRAIN_SLACK_MS 10000 /* beyond drain_timeout_ms, for the last to notice */
 #define PLAN_PROBE_MS 120000 /* after the pool's pause: one new instance at a time for so long */
@@ -110,11 +115,12 @@ struct plan_action {
 struct plan_result {
     struct plan_action actions[PLAN_ACTIONS_MAX];
     size_t count;
-    int64_t next_ms;      /* when time alone changes something; INT64_MAX: never */
-    uint32_t ready;       /* for status */
-    bool available;       /* ready >= replicas - max_unavailable */
-    bool progressing;     /* something is on its way */
-    const char *degraded; /* reason, or NULL */
+    int64_t next_ms;             /* when time alone changes something; INT64_MAX: never */
+    uint32_t ready;              /* for status */
+    bool available;              /* ready >= replicas - max_unavailable */
+    bool progressing;            /* something is on its way */
+    const char *degraded;        /* why, for a person; or NULL */
+    const char *degraded_reason; /* the same in one CamelCase word; or NULL */
 };
 
 void plan(const struct plan_desired *desired, const struct plan_observed *observed,

@@ -46,6 +46,12 @@ static void mark_uses(const struct planner *p, uint8_t uses[PLAN_INDEX_MAX + 1])
     for (size_t i = 0; i < p->observed->index_count; i++) {
         uses[p->observed->indices[i].index] = IN_USE;
     }
+    for (size_t i = 0; i < p->observed->occupied_count; i++) {
+        uint32_t index = p->observed->occupied[i];
+        if (index <= PLAN_INDEX_MAX) {
+            uses[index] = IN_USE;
+        }
+    }
     for (uint32_t index = 1; index <= PLAN_INDEX_MAX; index++) {
         uses[index] = p->taken[index] ? IN_USE : uses[index];
     }

@@ -19,6 +19,8 @@ static void check_start(struct planner *p, const struct observed_index *o)
 
     if (p->now_ms < since_ms + PLAN_START_TIMEOUT_MS) {
         plan_wake_at(p, since_ms + PLAN_START_TIMEOUT_MS);
+    } else if (o->unscheduled || o->pulling) {
+        plan_tell(p, o->unscheduled ? TROUBLE_UNSCHEDULED : TROUBLE_PULLING);
     } else if (o->linked || o->ready) {
         plan_tell(p, TROUBLE_WAITING);
     } else {

@@ -6,6 +6,8 @@
 enum plan_trouble { /* the gravest last: it is the one that is told */
                     TROUBLE_NONE,
                     TROUBLE_LOST,
+                    TROUBLE_UNSCHEDULED,
+                    TROUBLE_PULLING,
                     TROUBLE_WAITING,
                     TROUBLE_FAILING,
                     TROUBLE_NO_ROOM,

@@ -23,6 +23,11 @@ static void check_reserve(struct world *w, uint32_t index, struct buf *why)
     if (world_find(w, index) != NULL) {
         BROKEN(why, "index %u is reserved a second time\n", index);
     }
+    for (size_t i = 0; i < w->occupied_count; i++) {
+        if (w->occupied[i] == index) {
+            BROKEN(why, "index %u is reserved, but its name is somebody else's\n", index);
+        }
+    }
 }
 
 static void check_start(const struct world *w, const struct life *l, bool openvpn, struct buf *why)
@@ -59,6 +64,9 @@ static void check_terminate(const struct world *w, const struct life *l, bool gi
     if (given_up && l->phase == INDEX_STARTING && life_works(w, l) &&
         l->failures < PLAN_FAILURES_MAX) {
         BROKEN(why, "index %u is given up although it works\n", l->index);
+    }
+    if (given_up && w->now_ms < l->held_until_ms) {
+        BROKEN(why, "index %u is given up before it could begin\n", l->index);
     }
 }
 
@@ -189,7 +197,8 @@ static void check_numbers(struct world *w, const struct plan_result *result, str
         BROKEN(why, "%u live and %u more, for %u replicas and a surge of %u\n", live, reserved,
                d->replicas, surge);
     }
-    if (reserved > 0 && starting + reserved > PLAN_STARTING_MAX) {
+    uint32_t most = d->starting_max == 0 ? PLAN_STARTING_MAX : d->starting_max;
+    if (reserved > 0 && starting + reserved > most) {
         BROKEN(why, "%u start at once\n", starting + reserved);
     }
     if (drained > 0 && w->now_ms < w->pool_not_before_ms && live + drained <= d->replicas) {

@@ -41,6 +41,7 @@ void world_init(struct world *w, uint64_t seed)
         .max_surge = world_random(w, 3),
         .max_unavailable = world_random(w, 2),
         .drain_timeout_ms = 1000 * (5 + (int64_t)world_random(w, 60)),
+        .starting_max = w->cluster ? PLAN_INDEX_MAX : world_random(w, 3),
     };
 }
 
@@ -93,15 +94,23 @@ static bool may_live(const struct life *l)
 
 /* --- processes --- */
 
+/* How long the start of one of this life has to wait for a node or an image. */
+static int64_t held_ms(const struct world *w, const struct life *l)
+{
+    return l->held_until_ms > w->now_ms ? l->held_until_ms - w->now_ms : 0;
+}
+
 static void start_openvpn(struct world *w, struct life *l)
 {
     bool bad = w->broken && l->revision == w->revision;
+    int64_t held = held_ms(w, l);
 
     l->openvpn = (struct toy_process){
         .state = TOY_RUNNING,
-        .begun_ms = w->now_ms,
-        .up_ms = bad ? WORLD_NEVER : later(w, 50, w->faults && world_chance(w, 10) ? 40000 : 3000),
-        .dies_ms = bad && !world_chance(w, 4) ? later(w, 10, 2000) : WORLD_NEVER,
+        .begun_ms = w->now_ms + held,
+        .up_ms = bad ? WORLD_NEVER
+                     : held + later(w, 50, w->faults && world_chance(w, 10) ? 40000 : 3000),
+        .dies_ms = bad && !world_chance(w, 4) ? held + later(w, 10, 2000) : WORLD_NEVER,
         .stubborn = w->faults && world_chance(w, 20),
         .ends_ms = WORLD_NEVER,
         .starts = l->openvpn.starts + 1,
@@ -111,11 +120,13 @@ static void start_openvpn(struct world *w, struct life *l)
 
 static void start_sidecar(struct world *w, struct life *l)
 {
+    int64_t held = held_ms(w, l);
+
     l->sidecar = (struct toy_process){
         .state = TOY_RUNNING,
-        .begun_ms = w->now_ms,
-        .up_ms = later(w, 20, 500),
-        .dies_ms = w->faults && world_chance(w, 20) ? later(w, 10, 3000) : WORLD_NEVER,
+        .begun_ms = w->now_ms + held,
+        .up_ms = held + later(w, 20, 500),
+        .dies_ms = w->faults && world_chance(w, 20) ? held + later(w, 10, 3000) : WORLD_NEVER,
         .stubborn = w->faults && world_chance(w, 20),
         .ends_ms = WORLD_NEVER,
         .starts = l->sidecar.starts + 1,
@@ -162,6 +173,10 @@ static void driver_tick(struct world *w, struct life *l)
 
     if (life_is_lost(w, l)) {
         return;
+    }
+    if (l->held_until_ms != 0 && w->now_ms >= l->held_until_ms) {
+        l->held_until_ms = 0;
+        l->phase_since_ms = l->phase == INDEX_STARTING ? w->now_ms : l->phase_since_ms;
     }
     if (l->phase == INDEX_DRAINING && known && is_up(w, &l->sidecar) && !l->drain_told) {
         l->drain_told = true;
@@ -291,11 +306,25 @@ static void change_wishes(struct world *w)
     }
 }
 
+/* Others take names and give them back. */
+static void occupy(struct world *w)
+{
+    w->occupied_count = world_random(w, WORLD_OCCUPIED_MAX + 1);
+    for (size_t i = 0; i < w->occupied_count; i++) {
+        w->occupied[i] = 1 + world_random(w, w->desired.capacity);
+    }
+}
+
 void world_disturb(struct world *w)
 {
-    switch (world_random(w, 12)) {
+    switch (world_random(w, 13)) {
     case 0:
         change_wishes(w);
+        break;
+    case 12:
+        if (w->cluster) {
+            occupy(w);
+        }
         break;
     case 1:
         w->api_ok = false;
@@ -325,6 +354,7 @@ void world_mend(struct world *w)
     w->faults = false;
     w->api_ok = w->balancer_ok = true;
     w->api_change_ms = w->balancer_change_ms = WORLD_NEVER;
+    w->occupied_count = 0;
     if (w->broken) {
         w->broken = false;
         w->revision++;
@@ -379,6 +409,8 @@ static void observe(const struct world *w, const struct life *l, struct observed
         .not_before_ms = l->not_before_ms,
         .leaving_for_good = l->phase >= INDEX_DRAINING,
         .linked = known && is_up(w, &l->openvpn),
+        .unscheduled = l->held_until_ms > w->now_ms && l->epoch % 2 == 0,
+        .pulling = l->held_until_ms > w->now_ms && l->epoch % 2 == 1,
         .sidecar_not_before_ms = l->sidecar_not_before_ms,
     };
 }
@@ -394,6 +426,8 @@ void world_observe(struct world *w, struct plan_observed *ret)
         .index_count = w->count,
         .freed = w->freed,
         .freed_count = w->freed_count,
+        .occupied = w->occupied,
+        .occupied_count = w->occupied_count,
         .pool_not_before_ms = w->pool_not_before_ms,
         .looking_since_ms = w->looking_since_ms,
     };
@@ -424,6 +458,7 @@ static void reserve(struct world *w, uint32_t index)
         .phase_since_ms = w->now_ms,
         .revision = w->revision,
         .buried_ms = WORLD_NEVER,
+        .held_until_ms = w->cluster && world_chance(w, 4) ? later(w, 100, 100000) : 0,
     };
 }
 

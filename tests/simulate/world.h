@@ -8,6 +8,7 @@
 
 #define WORLD_LIVES_MAX 64
 #define WORLD_NEVER INT64_MAX
+#define WORLD_OCCUPIED_MAX 3
 
 enum toy_state { TOY_GONE, TOY_RUNNING, TOY_HUNG };
 
@@ -43,6 +44,7 @@ struct life {
     int64_t buried_ms;
     bool listed; /* in the balancer */
     int64_t lost_until_ms;
+    int64_t held_until_ms; /* no node or no image before; 0: nothing is in its way */
     bool marked;
     bool served; /* took devices once */
 
@@ -68,6 +70,8 @@ struct world {
     size_t count;
     struct freed_index freed[PLAN_INDEX_MAX];
     size_t freed_count;
+    uint32_t occupied[WORLD_OCCUPIED_MAX]; /* names that others have */
+    size_t occupied_count;
     int64_t pool_not_before_ms;
     int64_t looking_since_ms;
     uint32_t epochs;

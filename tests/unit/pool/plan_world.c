@@ -92,8 +92,9 @@ static void set_word(struct observed_index *o, const char *word)
         {"unserved", &o->serving, false}, {"old", &o->current, false},
         {"marked", &o->marked, true},     {"lost", &o->lost, true},
         {"linked", &o->linked, true},     {"unscheduled", &o->unscheduled, true},
-        {"drained", &o->drained, true},   {"listed", &o->listed, true},
-        {"unlisted", &o->listed, false},  {"buried", &o->buried, true},
+        {"pulling", &o->pulling, true},   {"drained", &o->drained, true},
+        {"listed", &o->listed, true},     {"unlisted", &o->listed, false},
+        {"buried", &o->buried, true},
     };
     const char *equals = strchr(word, '=');
 

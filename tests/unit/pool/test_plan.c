@@ -44,6 +44,18 @@ static const struct plan_case starting[] = {
      "reserve 9, reserve 10, reserve 11, reserve 12, reserve 13, reserve 14, reserve 15, "
      "reserve 16",
      NULL},
+    {"... by as many as the driver says",
+     {.replicas = 5, .max_surge = 1, .starting_max = 3},
+     "",
+     NULL,
+     0,
+     "reserve 1, reserve 2, reserve 3",
+     NULL},
+    {"no node for long: nobody's fault", POOL(1), "1 STARTING unscheduled since=-600s", NULL, 0, "",
+     "no node"},
+    {"an image that does not come: nobody's fault", POOL(1), "1 STARTING pulling since=-600s", NULL,
+     0, "", "image"},
+    {"an image that takes its time", POOL(1), "1 STARTING pulling since=-10s", NULL, 0, "", NULL},
     {"not ready in time: given up, nothing else is tried yet", POOL(1), "1 STARTING since=-60s",
      NULL, 0, "give-up 1", "given up"},
     {"not ready, but it is not its fault", POOL(1), "1 STARTING linked since=-600s", NULL, 0, "",
@@ -321,6 +333,23 @@ static void test_plan_says_when_to_ask_again(void **s)
     }
 }
 
+static void test_plan_takes_no_index_whose_name_is_somebody_elses(void **s)
+{
+    static struct plan_result result;
+    static const uint32_t occupied[] = {1, 3, 4, 99999};
+    struct plan_desired desired = POOL(3, .capacity = 5);
+    struct plan_world world;
+
+    (void)s;
+    plan_world_parse("", "4@-900s", &world);
+    world.observed.occupied = occupied;
+    world.observed.occupied_count = ARRAY_LEN(occupied);
+    plan(&desired, &world.observed, &result);
+    AUTO(str) char *actions = plan_actions_text(&result);
+    assert_string_equal(actions, "reserve 2, reserve 5");
+    assert_string_equal(result.degraded_reason, "NoFreeIndex");
+}
+
 static void test_plan_status(void **s)
 {
     static struct plan_result result;
@@ -370,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_plan_losing),
         cmocka_unit_test(test_plan_gives_nobody_up_that_it_has_not_looked_at),
         cmocka_unit_test(test_plan_says_when_to_ask_again),
+        cmocka_unit_test(test_plan_takes_no_index_whose_name_is_somebody_elses),
         cmocka_unit_test(test_plan_status),
         cmocka_unit_test(test_plan_backoff_doubles_up_to_a_minute),
     };
