@@ -32,22 +32,36 @@ int nft_render_removal(const char *pool, struct buf *ret)
     return buf_printf(ret, "add table inet %s\ndelete table inet %s\n", table, table);
 }
 
-int nft_render_look(const char *pool, struct buf *ret)
+/* { "tun1", "tun2" }, or nothing at all: nft takes no empty braces. */
+static int render_tuns(const struct nft_rules *rules, struct buf *ret)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < rules->count; i++) {
+        r = buf_printf(ret, "%s\"tun%u\"", i > 0 ? ", " : "{ ", rules->indices[i]);
+    }
+    return r == 0 && rules->count > 0 ? buf_append_str(ret, " }\n") : r;
+}
+
+/* Nothing of it is carried out ("nft -c"), but the kernel says no unless all of it could be: a rule
+ * goes behind a chain's last one only if that one is there, an element out of a set only if it is
+ * in. "list chain" would do for one chain: of two in one script, nft 1.0.6 finds none. */
+int nft_render_look(const char *pool, const struct nft_rules *rules, struct buf *ret)
 {
     char table[NFT_TABLE_MAX];
 
     nft_table_name(pool, table);
-    return buf_printf(ret, "list chain inet %s input\nlist chain inet %s forward\n", table, table);
-}
-
-static int render_elements(const uint32_t *indices, size_t count, struct buf *ret)
-{
-    int r = count > 0 ? buf_append_str(ret, "        elements = { ") : 0;
-
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        r = buf_printf(ret, "%s\"tun%u\"", i > 0 ? ", " : "", indices[i]);
+    int r = buf_printf(ret,
+                       "add rule inet %s input index %d accept\n"
+                       "add rule inet %s forward index 3 accept\n",
+                       table, rules->up != 0 ? 2 : 1, table);
+    if (r == 0 && rules->down != 0) {
+        r = buf_printf(ret, "add rule inet %s output index 0 accept\n", table);
     }
-    return r == 0 && count > 0 ? buf_append_str(ret, " }\n") : r;
+    if (r == 0 && rules->count > 0) {
+        r = buf_printf(ret, "delete element inet %s tuns ", table);
+    }
+    return r == 0 ? render_tuns(rules, ret) : r;
 }
 
 /* What a set of limits holds for a device: its address, forgotten after a while of silence. */
@@ -91,7 +105,10 @@ static int render_sets(const char *table, const struct nft_rules *rules, struct 
                        table);
 
     if (r == 0) {
-        r = render_elements(rules->indices, rules->count, ret);
+        r = rules->count > 0 ? buf_append_str(ret, "        elements = ") : 0;
+    }
+    if (r == 0) {
+        r = render_tuns(rules, ret);
     }
     if (r == 0) {
         r = buf_append_str(ret, "    }\n");
@@ -218,11 +235,12 @@ static int put_script(struct nft_run *run, const char *script, struct err *err)
     return 0;
 }
 
-int nft_start(struct loop *loop, const char *program, const char *script, nft_done_fn on_done,
-              void *arg, struct nft_run **ret, struct err *err)
+int nft_start(struct loop *loop, const char *program, const char *script, bool check,
+              nft_done_fn on_done, void *arg, struct nft_run **ret, struct err *err)
 {
     struct nft_run *run = xcalloc(1, sizeof(*run));
-    char *argv[] = {(char[]){"nft"}, (char[]){"-f"}, (char[]){"-"}, NULL};
+    char *argv[] = {(char[]){"nft"}, (char[]){"-f"}, (char[]){"-"}, check ? (char[]){"-c"} : NULL,
+                    NULL};
     char *envp[] = {(char[]){"LC_ALL=C"}, NULL};
 
     *run = (struct nft_run){.in = -1, .out = -1, .on_done = on_done, .arg = arg};

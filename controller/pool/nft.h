@@ -22,13 +22,15 @@ struct nft_rules {           /* borrowed */
 int nft_render(const char *pool, const struct nft_rules *rules, struct buf *ret);
 /* The transaction that removes it, whether it is there or not. */
 int nft_render_removal(const char *pool, struct buf *ret);
-/* What fails unless the table with its chains is there. */
-int nft_render_look(const char *pool, struct buf *ret);
+/* What fails, run with check, unless the table with these rules is there: one that was removed, a
+ * chain that was emptied, a tun that is missing in its set. */
+int nft_render_look(const char *pool, const struct nft_rules *rules, struct buf *ret);
 
 struct nft_run;
 /* result 0, or negative with nft's own words in why. The nft_run is gone after it. */
 typedef void (*nft_done_fn)(void *arg, int result, const char *why);
-/* Runs "nft -f -" with script on its standard input, for 10 s at most; on_done through the loop. */
-int nft_start(struct loop *loop, const char *program, const char *script, nft_done_fn on_done,
-              void *arg, struct nft_run **ret, struct err *err);
+/* Runs "nft -f -" with script on its standard input, for 10 s at most; on_done through the loop.
+ * check: "nft -c -f -", which changes nothing and fails where the script would. */
+int nft_start(struct loop *loop, const char *program, const char *script, bool check,
+              nft_done_fn on_done, void *arg, struct nft_run **ret, struct err *err);
 void nft_cancel(struct nft_run *run); /* kills it, on_done will not run. NULL is fine */

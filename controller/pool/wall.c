@@ -28,7 +28,7 @@ struct wall {
     bool no_limits;         /* the kernel has refused them: the wall stands without */
     bool known;             /* applied is true */
     struct nft_run *run;
-    bool checks; /* run only looks whether the table is still there */
+    bool checks; /* run only looks whether the table is as it was left */
     struct loop_timer *timer;
     char why[ERR_TEXT_MAX];
     loop_fn on_change;
@@ -69,11 +69,12 @@ static void look_again(struct wall *w)
     loop_timer_start(w->timer, wall_settled(w) ? CHECK_MS : 0, 0);
 }
 
-static void on_checked(struct wall *w, int result)
+static void on_checked(struct wall *w, int result, const char *why)
 {
     if (result < 0) {
         w->known = false;
-        log_warn("somebody removed the firewall table; it is put back", NULL);
+        log_warn("somebody changed or removed the firewall table; it is put back", "why", why,
+                 NULL);
     }
     look_again(w);
 }
@@ -84,7 +85,7 @@ static void on_done(void *arg, int result, const char *why)
 
     w->run = NULL;
     if (w->checks) {
-        on_checked(w, result);
+        on_checked(w, result, why);
     } else if (result < 0) {
         fail(w, why);
     } else {
@@ -111,13 +112,14 @@ static void on_timer(void *arg)
                               .count = w->wanted.count,
                               .down = w->wanted.down,
                               .up = w->wanted.up};
-    int r = w->checks           ? nft_render_look(w->pool, &script)
+    int r = w->checks           ? nft_render_look(w->pool, &rules, &script)
             : w->wanted.removed ? nft_render_removal(w->pool, &script)
                                 : nft_render(w->pool, &rules, &script);
     w->running = w->wanted;
     if (r < 0) {
         fail(w, "its text is too long");
-    } else if (nft_start(w->loop, w->program, buf_str(&script), on_done, w, &w->run, &err) < 0) {
+    } else if (nft_start(w->loop, w->program, buf_str(&script), w->checks, on_done, w, &w->run,
+                         &err) < 0) {
         fail(w, err.text);
     }
     buf_clear(&script);

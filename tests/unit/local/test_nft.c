@@ -37,13 +37,18 @@ static int teardown(void **state)
     return 0;
 }
 
-static void run(const char *script)
+static void start(const char *script, bool check)
 {
     struct nft_run *run;
     struct err err;
 
-    assert_int_equal(nft_start(loop, "/usr/sbin/nft", script, on_done, NULL, &run, &err), 0);
+    assert_int_equal(nft_start(loop, "/usr/sbin/nft", script, check, on_done, NULL, &run, &err), 0);
     loop_run(loop);
+}
+
+static void run(const char *script)
+{
+    start(script, false);
 }
 
 static bool listing_has(const char *text)
@@ -130,6 +135,62 @@ static void test_nft_limits_each_way_by_itself(void **state)
     assert_false(listing_has("limit rate"));
 }
 
+static bool looks_right(const struct nft_rules *rules)
+{
+    struct buf script;
+
+    buf_init(&script, 65536);
+    assert_int_equal(nft_render_look("fleet", rules, &script), 0);
+    start(buf_str(&script), true);
+    buf_clear(&script);
+    return last_result == 0;
+}
+
+static void test_nft_look_finds_what_was_loaded_and_changes_nothing(void **state)
+{
+    if (loop == NULL) {
+        skip();
+    }
+    const uint32_t two[] = {1, 2};
+    const struct nft_rules all[] = {{0},
+                                    {.indices = two, .count = 2},
+                                    {.indices = two, .count = 2, .down = 8000000},
+                                    {.indices = two, .count = 2, .up = 8000000},
+                                    {.indices = two, .count = 1, .down = 80000, .up = 80000}};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        apply_rules(&all[i]);
+        assert_true(looks_right(&all[i]));
+        assert_true(looks_right(&all[i]));
+    }
+}
+
+static void test_nft_look_sees_what_somebody_took_away(void **state)
+{
+    if (loop == NULL) {
+        skip();
+    }
+    const char *const changes[] = {
+        "flush ruleset",
+        "delete table inet openvpn-fleet",
+        "flush chain inet openvpn-fleet input",
+        "flush chain inet openvpn-fleet forward",
+        "flush chain inet openvpn-fleet output",
+        "flush chain inet openvpn-fleet input; delete chain inet openvpn-fleet input",
+        "delete element inet openvpn-fleet tuns { \"tun2\" }",
+        "flush set inet openvpn-fleet tuns",
+    };
+    const uint32_t two[] = {1, 2};
+    const struct nft_rules rules = {.indices = two, .count = 2, .down = 80000, .up = 80000};
+
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        apply_rules(&rules);
+        run(changes[i]);
+        assert_int_equal(last_result, 0);
+        assert_false(looks_right(&rules));
+    }
+}
+
 static void test_nft_says_what_is_wrong(void **state)
 {
     if (loop == NULL) {
@@ -147,6 +208,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nft_table_is_made_replaced_and_removed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_nft_limits_each_way_by_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nft_look_finds_what_was_loaded_and_changes_nothing,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nft_look_sees_what_somebody_took_away, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_nft_says_what_is_wrong, setup, teardown),
     };
 
