@@ -225,7 +225,7 @@ static void test_process_scan_finds_by_name_and_start_of_a_word(void **state)
         is_there |= found[i].pid == id.pid && found[i].start == id.start;
     }
     assert_true(is_there);
-    assert_int_equal(process_scan("sleep", "0", found, ARRAY_LEN(found)), 0);
+    assert_int_equal(process_scan("sleep", "no such word", found, ARRAY_LEN(found)), 0);
     kill(id.pid, SIGKILL);
 }
 
