@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int check_pem(const char *pem, struct err *err)
+int http_ca_check(const char *pem, struct err *err)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
     X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
@@ -14,7 +14,7 @@ static int check_pem(const char *pem, struct err *err)
 
     X509_free(cert);
     BIO_free(bio);
-    return ok ? 0 : err_text(err, -EINVAL, "extra CA is not a PEM certificate");
+    return ok ? 0 : err_text(err, -EINVAL, "CA is not a PEM certificate");
 }
 
 static int write_all(int fd, const char *bytes, size_t len)
@@ -50,7 +50,7 @@ static int copy_file(int to, const char *path)
 
 int http_ca_bundle(const char *system_path, const char *pem, int *ret, struct err *err)
 {
-    int r = check_pem(pem, err);
+    int r = http_ca_check(pem, err);
 
     if (r < 0) {
         return r;

@@ -5,6 +5,7 @@
  * A request that died on a kept connection before one byte of the answer came (the peer had just
  * closed it for being idle) is sent again once, on a new connection, whatever its method: so a call
  * that fails was either never seen by the peer or its fate is unknown.
+ * A peer that acknowledges nothing of what was sent for 30 s is given up, by the kernel.
  * Proxies named in the environment are not used. Source: libcurl's multi_socket interface. */
 #pragma once
 
@@ -15,11 +16,16 @@ struct http_call;
 struct http_response;
 
 struct http_client_options {
-    const char *ca_pem;   /* extra certificates, trusted beside the system's, or NULL; copied */
-    const char *ca_file;  /* only these certificates are trusted, or NULL; copied */
-    size_t max_in_flight; /* calls on the wire; more wait in a queue. 0: 256 */
-    size_t max_queued;    /* more are refused with -EBUSY. 0: 65536 */
-    size_t max_response;  /* bytes of a body; more end the call with -EMSGSIZE. 0: 1 MiB */
+    const char *ca_pem;      /* extra certificates, trusted beside the system's, or NULL; copied */
+    const char *ca_file;     /* only these certificates are trusted, or NULL; copied */
+    const char *ca_only_pem; /* the same as text; wins; copied */
+    const char *cert_pem, *key_pem; /* who we are to servers that ask; both or neither; copied */
+    const char *tls_name;  /* what each server is called in its certificate; NULL: as in the URL */
+    bool insecure;         /* believes any certificate */
+    const char *proxy_url; /* http, https, socks5 (names are looked up there); or NULL; copied */
+    size_t max_in_flight;  /* calls on the wire; more wait in a queue. 0: 256 */
+    size_t max_queued;     /* more are refused with -EBUSY. 0: 65536 */
+    size_t max_response;   /* bytes of a body; more end the call with -EMSGSIZE. 0: 1 MiB */
     uint32_t connect_timeout_ms; /* 0: 5000 */
 };
 
@@ -53,7 +59,7 @@ struct http_response { /* borrowed during on_done */
  * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH (name not found), -EMSGSIZE, -ECANCELED, -EPROTO, -EIO.
  */
 
-/* -EINVAL: ca_pem holds no certificate. */
+/* -EINVAL: ca_pem or ca_only_pem holds no certificate, or cert_pem and key_pem are no pair. */
 int http_client_new(struct loop *loop, const struct http_client_options *options,
                     struct http_client **ret, struct err *err);
 /* Cancels what is under way (no on_done), closes connections, frees itself. NULL is fine. */
