@@ -1,7 +1,7 @@
 /* A flight: one credential on which a decision is under way, over its whole life. */
+#include "common/backoff.h"
 #include "common/log.h"
 #include "sidecar-proxy/session/auth_priv.h"
-#include "sidecar-proxy/session/backoff.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 #include "sidecar-proxy/session/feed_client.h"
 
+#include "common/backoff.h"
 #include "common/log.h"
 #include "common/ws_client.h"
-#include "sidecar-proxy/session/backoff.h"
 #include "sidecar-proxy/session/session_metrics.h"
 
 #include <assert.h>

@@ -1,7 +1,7 @@
 #include "sidecar-proxy/session/heartbeat.h"
 
+#include "common/backoff.h"
 #include "common/log.h"
-#include "sidecar-proxy/session/backoff.h"
 
 struct heartbeat {
     struct loop *loop;

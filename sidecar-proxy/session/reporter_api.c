@@ -1,7 +1,7 @@
 #include "sidecar-proxy/session/reporter_api.h"
 
+#include "common/backoff.h"
 #include "common/log.h"
-#include "sidecar-proxy/session/backoff.h"
 #include "sidecar-proxy/session/heartbeat.h"
 #include "sidecar-proxy/session/ledger.h"
 #include "sidecar-proxy/session/session_metrics.h"

@@ -1,6 +1,6 @@
 /* The small pure modules: verdicts, refusals, flaps, pace, backoff, record. */
+#include "common/backoff.h"
 #include "common/secret.h"
-#include "sidecar-proxy/session/backoff.h"
 #include "sidecar-proxy/session/flaps.h"
 #include "sidecar-proxy/session/pace.h"
 #include "sidecar-proxy/session/record.h"
