@@ -2,7 +2,7 @@
 
 #include "controller/pool/object_rules.h"
 #include "controller/pool/schema.h"
-#include "controller/pool/yaml_tree.h"
+#include "controller/pool/yaml_json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -356,6 +356,45 @@ int pool_object_parse(const char *file, const char *text, size_t len, struct poo
         r = -EINVAL;
     }
     if (r == 0) {
+        r = object_read(&faults, root, ret);
+    }
+    faults_write(&faults, errors);
+    return r;
+}
+
+/* What of an object from the API server is ours to read; borrows its values. */
+static cJSON *own_part(const cJSON *object)
+{
+    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(object, "metadata");
+    cJSON *part = cJSON_CreateObject(), *inner = cJSON_AddObjectToObject(part, "metadata");
+
+    for (const char *const *key = (const char *const[]){"apiVersion", "kind", "spec", NULL};
+         *key != NULL; key++) {
+        cJSON *value = cJSON_GetObjectItemCaseSensitive(object, *key);
+        if (value != NULL) {
+            cJSON_AddItemReferenceToObject(part, *key, value);
+        }
+    }
+    cJSON *name = cJSON_GetObjectItemCaseSensitive(metadata, "name");
+    if (name != NULL) {
+        cJSON_AddItemReferenceToObject(inner, "name", name);
+    }
+    return part;
+}
+
+int pool_object_from_json(const char *name, const cJSON *object, struct pool_object *ret,
+                          struct pool_errors *errors)
+{
+    AUTO(json) cJSON *part = own_part(object);
+    AUTO(faults) struct faults faults;
+    struct yaml_node *root = yaml_json_read(part);
+    int r = -EINVAL;
+
+    faults_init(&faults, name);
+    if (root == NULL) {
+        faults_add(&faults, 0, 0, "", "has more than %d values, or deeper ones than %d",
+                   YAML_NODES_MAX, YAML_DEPTH_MAX);
+    } else {
         r = object_read(&faults, root, ret);
     }
     faults_write(&faults, errors);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/buf.h"
+#include "common/json.h"
 #include "common/subnet.h"
 
 #define POOL_FILE_MAX ((size_t)1 << 20) /* bytes */
@@ -132,6 +133,10 @@ void pool_object_clear(struct pool_object *p);
  * untouched. Checks all that needs no look at the machine. */
 int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
                       struct pool_errors *errors);
+/* The same of what the API server sent. name: for messages, which have no line. Only apiVersion,
+ * kind, the name and spec are looked at: a pool of many instances has a status of any length. */
+int pool_object_from_json(const char *name, const cJSON *object, struct pool_object *ret,
+                          struct pool_errors *errors);
 /* Reads and parses a file. -ENOENT and such are in errors as well. */
 int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors);
 

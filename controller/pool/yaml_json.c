@@ -84,3 +84,51 @@ char *yaml_json_write(const struct yaml_node *node)
     buf_init(&out, YAML_JSON_MAX);
     return write_node(&out, node) == 0 ? buf_take(&out) : NULL;
 }
+
+/* --- from JSON --- */
+
+static struct yaml_node *add_value(struct yaml_node *parent, const cJSON *value)
+{
+    if (cJSON_IsObject(value)) {
+        return yaml_tree_add(parent, YAML_MAP, value->string);
+    }
+    if (cJSON_IsArray(value)) {
+        return yaml_tree_add(parent, YAML_LIST, value->string);
+    }
+    AUTO(str) char *printed = cJSON_IsString(value) ? NULL : cJSON_PrintUnformatted(value);
+    struct yaml_node *node =
+        yaml_tree_add_text(parent, value->string, printed != NULL ? printed : value->valuestring);
+    node->quoted = cJSON_IsString(value);
+    return node;
+}
+
+static bool read_value(struct yaml_node *parent, const cJSON *value, size_t *nodes, int depth)
+{
+    if (++*nodes > YAML_NODES_MAX || depth > YAML_DEPTH_MAX) {
+        return false;
+    }
+    struct yaml_node *node = add_value(parent, value);
+    const cJSON *child = NULL;
+    cJSON_ArrayForEach(child, value)
+    {
+        if (!read_value(node, child, nodes, depth + 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct yaml_node *yaml_json_read(const cJSON *value)
+{
+    struct yaml_node *list =
+        yaml_tree_add(NULL, YAML_LIST, NULL); /* holds the root while it grows */
+    size_t nodes = 0;
+    bool whole = read_value(list, value, &nodes, 1);
+    struct yaml_node *root = list->first;
+
+    if (whole) {
+        list->first = NULL;
+    }
+    yaml_tree_free(list);
+    return whole ? root : NULL;
+}

@@ -441,7 +441,7 @@ bool yaml_tree_is_null(const struct yaml_node *node)
             strcmp(node->text, "null") == 0);
 }
 
-static struct yaml_node *add(struct yaml_node *parent, enum yaml_kind kind, const char *key)
+struct yaml_node *yaml_tree_add(struct yaml_node *parent, enum yaml_kind kind, const char *key)
 {
     struct yaml_node *node = xcalloc(1, sizeof(*node));
 
@@ -455,22 +455,22 @@ static struct yaml_node *add(struct yaml_node *parent, enum yaml_kind kind, cons
 
 struct yaml_node *yaml_tree_map(void)
 {
-    return add(NULL, YAML_MAP, NULL);
+    return yaml_tree_add(NULL, YAML_MAP, NULL);
 }
 
 struct yaml_node *yaml_tree_add_map(struct yaml_node *map, const char *key)
 {
-    return add(map, YAML_MAP, key);
+    return yaml_tree_add(map, YAML_MAP, key);
 }
 
 struct yaml_node *yaml_tree_add_list(struct yaml_node *map, const char *key)
 {
-    return add(map, YAML_LIST, key);
+    return yaml_tree_add(map, YAML_LIST, key);
 }
 
 struct yaml_node *yaml_tree_add_text(struct yaml_node *parent, const char *key, const char *text)
 {
-    struct yaml_node *node = add(parent, YAML_SCALAR, key);
+    struct yaml_node *node = yaml_tree_add(parent, YAML_SCALAR, key);
 
     node->text = xstrdup(text);
     node->len = strlen(text);

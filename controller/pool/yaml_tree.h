@@ -47,6 +47,7 @@ struct yaml_node *yaml_tree_map(void);
 struct yaml_node *yaml_tree_add_map(struct yaml_node *map, const char *key);
 struct yaml_node *yaml_tree_add_list(struct yaml_node *map, const char *key);
 struct yaml_node *yaml_tree_add_text(struct yaml_node *parent, const char *key, const char *text);
+struct yaml_node *yaml_tree_add(struct yaml_node *parent, enum yaml_kind kind, const char *key);
 
 static inline void auto_yaml(struct yaml_node **node)
 {

@@ -635,6 +635,60 @@ static void test_object_takes_json(void **s)
     pool_object_clear(&p);
 }
 
+/* As the API server has it: no places, and a status that is longer than any pool file. */
+static void test_object_takes_a_parsed_tree(void **s)
+{
+    static const char text[] =
+        "{\"apiVersion\":\"vpn.openbalena.io/v1alpha1\",\"kind\":\"VPNPool\","
+        "\"metadata\":{\"name\":\"fleet\",\"what\":1},\"spec\":{\"replicas\":3,"
+        "\"openvpn\":{\"dataCiphers\":[\"A\",\"B\"]},\"kubernetes\":{\"resources\":{"
+        "\"openvpn\":{\"limits\":{\"cpu\":1.5,\"memory\":\"1\"}}}}}}";
+    struct pool_errors errors;
+    struct pool_object p;
+    AUTO(json) cJSON *object = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &object, NULL), 0);
+    cJSON *status = cJSON_AddArrayToObject(object, "status");
+    for (int i = 0; i < 6000; i++) {
+        cJSON_AddItemToArray(status, cJSON_CreateNumber(i));
+    }
+    pool_errors_init(&errors);
+    assert_int_equal(pool_object_from_json("vpn/fleet", object, &p, &errors), 0);
+    assert_int_equal(p.replicas, 3);
+    assert_string_equal(p.name, "fleet");
+    assert_string_equal(p.openvpn.data_ciphers, "A:B");
+    assert_string_equal(p.kubernetes.openvpn_resources,
+                        "{\"limits\":{\"cpu\":1.5,\"memory\":\"1\"}}");
+    pool_object_clear(&p);
+
+    cJSON *spec = cJSON_GetObjectItem(object, "spec");
+    cJSON_ReplaceItemInObject(spec, "replicas", cJSON_CreateString("3"));
+    cJSON_AddItemToObject(spec, "wrong", cJSON_CreateNull());
+    assert_int_equal(pool_object_from_json("vpn/fleet", object, &p, &errors), -EINVAL);
+    assert_string_equal(buf_str(&errors.text),
+                        "vpn/fleet: spec.replicas: \"3\" is a text, not a whole number\n"
+                        "vpn/fleet: spec.wrong: unknown field\n");
+    pool_errors_clear(&errors);
+}
+
+static void test_object_refuses_a_tree_without_end(void **s)
+{
+    struct pool_errors errors;
+    struct pool_object p;
+    AUTO(json) cJSON *object = cJSON_CreateObject();
+    cJSON *at = cJSON_AddObjectToObject(object, "spec");
+
+    for (int i = 0; i < 32; i++) {
+        at = cJSON_AddObjectToObject(at, "a");
+    }
+    pool_errors_init(&errors);
+    assert_int_equal(pool_object_from_json("p", object, &p, &errors), -EINVAL);
+    assert_string_equal(buf_str(&errors.text),
+                        "p: has more than 5000 values, or deeper ones than 32\n");
+    assert_int_equal(pool_object_from_json("p", NULL, &p, &errors), -EINVAL);
+    pool_errors_clear(&errors);
+}
+
 static void test_object_takes_what_people_write(void **s)
 {
     static const char *const texts[] = {
@@ -756,6 +810,8 @@ int main(void)
         cmocka_unit_test(test_object_reads_every_field_of_kubernetes),
         cmocka_unit_test(test_object_says_what_a_cluster_needs),
         cmocka_unit_test(test_object_takes_json),
+        cmocka_unit_test(test_object_takes_a_parsed_tree),
+        cmocka_unit_test(test_object_refuses_a_tree_without_end),
         cmocka_unit_test(test_object_takes_what_people_write),
         cmocka_unit_test(test_object_load_says_why_a_file_cannot_be_read),
         cmocka_unit_test(test_object_diff),
