@@ -7,7 +7,8 @@
 #define SECRET_BYTES 32
 #define SECRET_HEX_LEN 64 /* without the NUL */
 
-/* HMAC-SHA256(service_key, purpose). Purposes: "vpn-state feed", "vpn-ticket", "vpn-verdict". */
+/* HMAC-SHA256(service_key, purpose). Purposes: "vpn-state feed", "vpn-ticket", "vpn-verdict",
+ * "vpn-sidecar control". */
 void secret_derive(const char *service_key, const char *purpose, uint8_t out[SECRET_BYTES]);
 /* HMAC-SHA256(key, bytes). */
 void secret_hmac(const uint8_t key[SECRET_BYTES], const void *bytes, size_t len,

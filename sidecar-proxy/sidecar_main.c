@@ -1,8 +1,10 @@
-/* vpn-sidecar: reads the settings, runs one sidecar until it is told to end. Decides nothing. */
+/* vpn-sidecar: reads the settings, runs one sidecar until it is told to end; `vpn-sidecar drain` is
+ * a client of one. Decides nothing. */
 #include "common/balena_api.h"
 #include "common/config.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "sidecar-proxy/drain_main.h"
 #include "sidecar-proxy/session/sidecar.h"
 
 #include <errno.h>
@@ -57,9 +59,10 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
          .help = "path of OpenVPN's management socket"},
         {.name = "subnet", STR(subnet), .required = true, .help = "of this instance, a.b.c.d/n"},
         {.name = "control",
-         STR(control),
+         .kind = CONFIG_LIST,
+         .target = &s->control,
          .required = true,
-         .help = "listener of the control API: unix:PATH or host:port"},
+         .help = "listener of the control API: unix:PATH or host:port; may be given twice"},
         {.name = "nss", STR(nss), .help = "listener for host names of devices: unix:PATH"},
         {.name = "record", STR(record), .help = "file that a restart goes on from"},
         {.name = "proxy-listen", STR(proxy_listen), .help = "listener of the CONNECT proxy"},
@@ -93,6 +96,10 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
          INT(drain.timeout_s, 0, 86400),
          .fallback = "120",
          .help = "time that a drain may take"},
+        {.name = "drain-delay-seconds",
+         INT(drain_delay_s, 0, 3600),
+         .fallback = "0",
+         .help = "of it, before anybody is moved: for haproxy to let go"},
         {.name = "bytecount-seconds",
          INT(bytecount_s, 0, 3600),
          .fallback = "60",
@@ -216,6 +223,9 @@ int main(int argc, char **argv)
     struct err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && strcmp(argv[1], "drain") == 0) {
+        return drain_main(argc - 1, argv + 1);
+    }
     log_init("vpn-sidecar", LOG_HUMAN, LOG_INFO); /* until the settings say otherwise */
     int r = settings_load(&s, argc, argv, &err);
     bool bad_settings = r < 0;

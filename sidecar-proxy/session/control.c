@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/metrics.h"
+#include "common/secret.h"
 #include "common/subnet.h"
 
 #include <errno.h>
@@ -11,10 +12,14 @@
 #define DRAIN_BODY_MAX 1024
 #define JSON_TYPE "application/json"
 
+#define CONTROL_ROUTES 6
+
 struct control {
     struct control_options o;
+    uint8_t token[SECRET_BYTES];
     struct http_server *server;
-    struct http_route routes[8];
+    struct http_route trusting[CONTROL_ROUTES]; /* of unix sockets */
+    struct http_route guarded[CONTROL_ROUTES];  /* of TCP */
     struct http_route nss_routes[1];
 };
 
@@ -107,7 +112,22 @@ static void on_drain(void *arg, struct http_exchange *x, const struct http_serve
         return;
     }
     c->o.drain(c->o.arg, &d);
-    http_reply(x, 202, JSON_TYPE, "{}\n", 3, NULL);
+    AUTO(str)
+    char *figures = xasprintf("{\"ratePerMinute\":%lld,\"timeoutSeconds\":%lld}\n",
+                              (long long)d.rate_per_minute, (long long)d.timeout_s);
+    http_reply(x, 202, JSON_TYPE, figures, strlen(figures), NULL);
+}
+
+static void on_guarded_drain(void *arg, struct http_exchange *x,
+                             const struct http_server_request *request)
+{
+    const struct control *c = arg;
+
+    if (!secret_bearer_is(request->authorization, c->token)) {
+        http_reply(x, 401, NULL, "a token is needed\n", 18, "WWW-Authenticate: Bearer");
+        return;
+    }
+    on_drain(arg, x, request);
 }
 
 static const struct session *session_of(const struct control *c, const char *uuid)
@@ -178,37 +198,70 @@ static void on_metrics(void *arg, struct http_exchange *x,
     http_reply(x, 200, METRICS_CONTENT_TYPE, buf_str(&out), out.len, NULL);
 }
 
-static int listen_all(struct control *c, struct err *err)
+static void make_routes(struct control *c, http_handler drain, struct http_route *ret)
 {
-    const struct http_route routes[] = {
+    const struct http_route routes[CONTROL_ROUTES] = {
         {.method = "GET", .path = "/v1/status", .handler = on_status},
-        {.method = "POST",
-         .path = "/v1/drain",
-         .handler = on_drain,
-         .max_body_bytes = DRAIN_BODY_MAX},
+        {.method = "POST", .path = "/v1/drain", .handler = drain, .max_body_bytes = DRAIN_BODY_MAX},
         {.method = "GET", .path = "/v1/devices/*", .handler = on_device},
         {.method = "GET", .path = "/healthz", .handler = on_healthz},
         {.method = "GET", .path = "/readyz", .handler = on_readyz},
         {.method = "GET", .path = "/metrics", .handler = on_metrics},
     };
 
-    memcpy(c->routes, routes, sizeof(routes));
-    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        c->routes[i].arg = c;
+    memcpy(ret, routes, sizeof(routes));
+    for (size_t i = 0; i < CONTROL_ROUTES; i++) {
+        ret[i].arg = c;
     }
+}
+
+/* 0660: in a Pod OpenVPN's container, which asks for a drain when it is to end, shares no more than
+ * a group with ours. */
+static int listen_at(struct control *c, const char *address, struct err *err)
+{
+    bool is_unix = strncmp(address, "unix:", 5) == 0;
+    const struct http_listen_options options = {
+        .address = address,
+        .unix_mode = 0660,
+        .routes = is_unix ? c->trusting : c->guarded,
+        .route_count = CONTROL_ROUTES,
+    };
+
+    return http_server_listen(c->server, &options, err);
+}
+
+static int listen_control(struct control *c, struct err *err)
+{
+    AUTO(str) char *list = xstrdup(c->o.listen);
+    size_t count = 0;
+    int r = 0;
+
+    for (char *rest = list, *address; r == 0 && (address = strsep(&rest, ",")) != NULL;) {
+        r = count++ < CONTROL_LISTENERS_MAX
+                ? listen_at(c, address, err)
+                : err_text(err, -E2BIG, "more than %d listeners", CONTROL_LISTENERS_MAX);
+    }
+    return r < 0 ? err_wrap(err, "--control") : 0;
+}
+
+static int listen_nss(struct control *c, struct err *err)
+{
+    const struct http_listen_options options = {.address = c->o.nss,
+                                                .unix_mode = 0666,
+                                                .routes = c->nss_routes,
+                                                .route_count = ARRAY_LEN(c->nss_routes)};
+
+    return c->o.nss != NULL ? http_server_listen(c->server, &options, err) : 0;
+}
+
+static int listen_all(struct control *c, struct err *err)
+{
+    make_routes(c, on_drain, c->trusting);
+    make_routes(c, on_guarded_drain, c->guarded);
     c->nss_routes[0] = (struct http_route){
         .method = "GET", .path = "/v1/address/*", .handler = on_address, .arg = c};
-    struct http_listen_options control = {
-        .address = c->o.listen, .routes = c->routes, .route_count = ARRAY_LEN(routes)};
-    struct http_listen_options nss = {.address = c->o.nss,
-                                      .unix_mode = 0666,
-                                      .routes = c->nss_routes,
-                                      .route_count = ARRAY_LEN(c->nss_routes)};
-    int r = http_server_listen(c->server, &control, err);
-    if (r == 0 && c->o.nss != NULL) {
-        r = http_server_listen(c->server, &nss, err);
-    }
-    return r;
+    int r = listen_control(c, err);
+    return r == 0 ? listen_nss(c, err) : r;
 }
 
 int control_open(const struct control_options *options, struct control **ret, struct err *err)
@@ -216,6 +269,7 @@ int control_open(const struct control_options *options, struct control **ret, st
     struct control *c = xcalloc(1, sizeof(*c));
 
     c->o = *options;
+    secret_derive(c->o.service_key, CONTROL_TOKEN_PURPOSE, c->token);
     int r = http_server_new(c->o.loop, &c->server, err);
     if (r == 0) {
         r = listen_all(c, err);
@@ -232,6 +286,7 @@ void control_close(struct control *c)
 {
     if (c != NULL) {
         http_server_close(c->server);
+        secret_wipe(c->token, sizeof(c->token));
         free(c);
     }
 }

@@ -1,6 +1,7 @@
 /* control: the sidecar's HTTP side: status, drain, devices, health and metrics on the control
- * listener, addresses of devices on the NSS socket. What is asked is answered from the table or
- * from the callbacks; nothing is decided here. */
+ * listeners, addresses of devices on the NSS socket. What is asked is answered from the table or
+ * from the callbacks; nothing is decided here. Who reaches the unix socket may all; over TCP, where
+ * probes and scrapers come from, what changes something needs a token. */
 #pragma once
 
 #include "common/buf.h"
@@ -8,6 +9,9 @@
 #include "sidecar-proxy/session/sessions.h"
 
 struct control;
+
+#define CONTROL_LISTENERS_MAX 4
+#define CONTROL_TOKEN_PURPOSE "vpn-sidecar control" /* secret_derive()'s */
 
 struct control_status { /* texts are borrowed */
     const char *pool;
@@ -30,8 +34,10 @@ struct control_drain {
 
 struct control_options { /* copied; what is pointed to is borrowed */
     struct loop *loop;
-    const char *listen; /* as http_listen_options.address */
-    const char *nss;    /* "unix:/run/openvpn/nss-1.sock", or NULL */
+    const char *listen;      /* http_listen_options.address, up to CONTROL_LISTENERS_MAX with
+                              * commas; a unix socket gets mode 0660 */
+    const char *nss;         /* "unix:/run/openvpn/nss-1.sock", or NULL */
+    const char *service_key; /* the token is derived from it; not kept */
     const struct sessions *sessions;
     struct control_drain drain_default;
     struct control_status (*status)(void *arg);
@@ -42,7 +48,7 @@ struct control_options { /* copied; what is pointed to is borrowed */
 int control_open(const struct control_options *options, struct control **ret, struct err *err);
 void control_close(struct control *c); /* NULL is fine */
 
-/* Pure, for tests: the status as JSON; and a drain's body ("" is fine: the defaults).
- * -EPROTO: malformed, text says what. */
+/* Pure, for tests: the status as JSON; and a drain's body ("" is fine: the defaults). The reply to
+ * a drain has the same form: the figures that are in force. -EPROTO: malformed, text says what. */
 void control_format_status(struct buf *out, const struct control_status *s);
 int control_parse_drain(const char *body, size_t len, struct control_drain *d, struct err *err);

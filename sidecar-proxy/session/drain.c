@@ -7,13 +7,17 @@
 #define TICK_MS 100
 #define AGAIN_MS 10000 /* OpenVPN ends a client that it told to go within 5 s */
 
+enum drain_state { DRAIN_NOT, DRAIN_PAUSING, DRAIN_MOVING };
+
 struct drain {
     struct loop *loop;
     struct sessions *sessions;
     struct link *link;
-    struct loop_timer *tick;
-    struct pace pace;
-    bool started;
+    loop_fn on_moving;
+    void *arg;
+    enum drain_state state;
+    struct loop_timer *tick; /* the end of the pause, then each look */
+    struct pace pace;        /* from the end of the pause */
 };
 
 static size_t not_told(const struct drain *d)
@@ -38,9 +42,15 @@ static bool tell(struct drain *d, struct session *s, int64_t now_ms)
     return true;
 }
 
-static void on_tick(void *arg)
+static void begin_moving(struct drain *d)
 {
-    struct drain *d = arg;
+    d->state = DRAIN_MOVING;
+    d->pace.total = not_told(d);
+    d->on_moving(d->arg);
+}
+
+static void move_due(struct drain *d)
+{
     int64_t now_ms = clock_monotonic_ms();
     size_t may_stay = d->pace.total - pace_due(&d->pace, now_ms);
     size_t stay = not_told(d);
@@ -56,12 +66,24 @@ static void on_tick(void *arg)
     }
 }
 
-struct drain *drain_new(struct loop *loop, struct sessions *sessions)
+static void on_tick(void *arg)
+{
+    struct drain *d = arg;
+
+    if (d->state == DRAIN_PAUSING) {
+        begin_moving(d);
+    }
+    move_due(d);
+}
+
+struct drain *drain_new(struct loop *loop, struct sessions *sessions, loop_fn on_moving, void *arg)
 {
     struct drain *d = xcalloc(1, sizeof(*d));
 
     d->loop = loop;
     d->sessions = sessions;
+    d->on_moving = on_moving;
+    d->arg = arg;
     d->tick = loop_timer_new(loop, on_tick, d);
     return d;
 }
@@ -79,19 +101,40 @@ void drain_set_link(struct drain *d, struct link *link)
     d->link = link;
 }
 
-void drain_start(struct drain *d, uint32_t rate_per_minute, uint32_t timeout_s)
+/* When the pause ends: as asked, but not later than it would have. */
+static int64_t moving_from(const struct drain *d, const struct drain_figures *f, int64_t now_ms)
 {
+    uint32_t pause_s = f->pause_s < f->timeout_s ? f->pause_s : f->timeout_s;
+    int64_t at_ms = now_ms + (int64_t)pause_s * 1000;
+
+    if (d->state == DRAIN_MOVING) {
+        return now_ms;
+    }
+    return d->state == DRAIN_PAUSING && d->pace.start_ms < at_ms ? d->pace.start_ms : at_ms;
+}
+
+void drain_start(struct drain *d, const struct drain_figures *figures)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t from_ms = moving_from(d, figures, now_ms);
+    uint32_t wait_ms = from_ms > now_ms ? (uint32_t)(from_ms - now_ms) : 0;
+
     d->pace = (struct pace){
-        .start_ms = clock_monotonic_ms(),
+        .start_ms = from_ms,
         .total = not_told(d),
-        .rate_per_minute = rate_per_minute,
-        .timeout_s = timeout_s,
+        .rate_per_minute = figures->rate_per_minute,
+        .timeout_s = figures->timeout_s - wait_ms / 1000,
     };
-    d->started = true;
-    loop_timer_start(d->tick, 0, TICK_MS);
+    d->state = d->state == DRAIN_NOT ? DRAIN_PAUSING : d->state;
+    loop_timer_start(d->tick, wait_ms, TICK_MS);
 }
 
 bool drain_started(const struct drain *d)
 {
-    return d->started;
+    return d->state != DRAIN_NOT;
+}
+
+bool drain_is_moving(const struct drain *d)
+{
+    return d->state == DRAIN_MOVING;
 }

@@ -1,5 +1,6 @@
 /* drain: moves the devices of an instance elsewhere, evenly: as fast as asked, and faster if the
- * time allowed would not do otherwise. A device that stays although it was told to go is told again
+ * time allowed would not do otherwise. It begins with a pause, in which whoever sends devices here
+ * may notice that we are not ready. A device that stays although it was told to go is told again
  * after a while. Ends when no session is left, and begins again should one still come. */
 #pragma once
 
@@ -9,9 +10,17 @@
 
 struct drain;
 
-struct drain *drain_new(struct loop *loop, struct sessions *sessions);
+struct drain_figures {
+    uint32_t rate_per_minute; /* at least 1 */
+    uint32_t timeout_s;       /* from drain_start(); 0: all at once */
+    uint32_t pause_s; /* of those, before anybody is moved; more than timeout_s: all of it */
+};
+
+/* on_moving(arg): the pause is over. Once, never within drain_start(). */
+struct drain *drain_new(struct loop *loop, struct sessions *sessions, loop_fn on_moving, void *arg);
 void drain_close(struct drain *d); /* NULL is fine */
 void drain_set_link(struct drain *d, struct link *link);
-/* Starts, or goes on with other figures from now. rate_per_minute at least 1. */
-void drain_start(struct drain *d, uint32_t rate_per_minute, uint32_t timeout_s);
+/* Starts, or goes on with other figures from now: a pause is never made longer, nor again. */
+void drain_start(struct drain *d, const struct drain_figures *figures);
 bool drain_started(const struct drain *d);
+bool drain_is_moving(const struct drain *d); /* and the pause is over */

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "common/loop.h"
-#include "sidecar-proxy/session/endpoint.h"
+#include "common/endpoint.h"
 #include "sidecar-proxy/session/feed_message.h"
 
 struct feed_client;

@@ -138,6 +138,7 @@ static int open_control(struct sidecar *s, struct err *err)
         .loop = s->o.loop,
         .listen = s->o.control,
         .nss = s->o.nss,
+        .service_key = s->o.service_key,
         .sessions = &s->sessions,
         .drain_default = s->o.drain,
         .status = sidecar_on_status,
@@ -228,7 +229,7 @@ static int open_parts(struct sidecar *s, const struct endpoint *states, size_t s
     make_tracker(s);
     make_reporter(s);
     make_auth(s);
-    s->drain = drain_new(s->o.loop, &s->sessions);
+    s->drain = drain_new(s->o.loop, &s->sessions, sidecar_on_moving, s);
     r = open_control(s, err);
     if (r == 0) {
         r = open_proxy(s, err);
@@ -239,13 +240,14 @@ static int open_parts(struct sidecar *s, const struct endpoint *states, size_t s
     return r;
 }
 
+/* Without another pause: haproxy has known for as long as the drain runs. */
 static void resume_drain(struct sidecar *s)
 {
     const struct control_drain d = {.rate_per_minute = s->record.drain_rate,
                                     .timeout_s = s->record.drain_timeout_s};
 
     if (d.rate_per_minute > 0) {
-        sidecar_on_drain(s, &d);
+        sidecar_drain(s, &d, 0);
     }
 }
 

@@ -14,7 +14,7 @@ struct sidecar_options { /* texts are borrowed until on_stopped */
     const char *epoch;
     const char *management;       /* path of OpenVPN's socket */
     const char *subnet;           /* "100.64.0.0/20" */
-    const char *control;          /* listener of the control API */
+    const char *control;          /* listeners of the control API, with commas */
     const char *nss;              /* or NULL */
     const char *record;           /* or NULL: nothing is remembered */
     const char *proxy_listen;     /* or NULL: no CONNECT proxy */
@@ -23,6 +23,7 @@ struct sidecar_options { /* texts are borrowed until on_stopped */
     const char *states;           /* "host:port,host:port", or NULL */
     int64_t cache_s, grace_s, max_in_flight;
     struct control_drain drain;
+    int64_t drain_delay_s; /* before a drain moves anybody */
     int64_t bytecount_s;
     const char *api_url;
     const char *api_ca; /* PEM, or NULL */

@@ -9,8 +9,9 @@
 static const char *phase_of(const struct sidecar *s)
 {
     if (drain_started(s->drain)) {
-        bool empty = sessions_count(&s->sessions) == 0 && tracker_synced(s->tracker);
-        return empty ? "drained" : "draining";
+        bool over = drain_is_moving(s->drain) && sessions_count(&s->sessions) == 0 &&
+                    tracker_synced(s->tracker);
+        return over ? "drained" : "draining";
     }
     return s->was_live ? "ready" : "starting";
 }
@@ -264,16 +265,33 @@ struct control_status sidecar_on_status(void *arg)
     };
 }
 
-void sidecar_on_drain(void *arg, const struct control_drain *d)
+void sidecar_drain(struct sidecar *s, const struct control_drain *d, int64_t pause_s)
 {
-    struct sidecar *s = arg;
+    const struct drain_figures figures = {.rate_per_minute = (uint32_t)d->rate_per_minute,
+                                          .timeout_s = (uint32_t)d->timeout_s,
+                                          .pause_s = (uint32_t)pause_s};
 
     log_info("draining", "sessions", NUM((long long)sessions_count(&s->sessions)), "per_minute",
              NUM(d->rate_per_minute), "within_seconds", NUM(d->timeout_s), NULL);
     s->record.drain_rate = d->rate_per_minute;
     s->record.drain_timeout_s = d->timeout_s;
     remember(s);
+    drain_start(s->drain, &figures);
+    sidecar_tell_feeds(s);
+}
+
+void sidecar_on_drain(void *arg, const struct control_drain *d)
+{
+    struct sidecar *s = arg;
+
+    sidecar_drain(s, d, s->o.drain_delay_s);
+}
+
+/* Who comes now is let in no more: haproxy has had its time to send newcomers elsewhere. */
+void sidecar_on_moving(void *arg)
+{
+    struct sidecar *s = arg;
+
     auth_set_draining(s->auth);
-    drain_start(s->drain, (uint32_t)d->rate_per_minute, (uint32_t)d->timeout_s);
     sidecar_tell_feeds(s);
 }

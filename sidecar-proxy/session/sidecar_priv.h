@@ -57,7 +57,10 @@ void sidecar_on_up(void *arg, const struct session *session);
 void sidecar_on_down(void *arg, const struct session *session, int64_t at_ms);
 struct control_status sidecar_on_status(void *arg);
 void sidecar_on_drain(void *arg, const struct control_drain *d);
+void sidecar_on_moving(void *arg);
 void sidecar_settle(void *arg);
 void sidecar_part_closed(void *arg); /* the link or a feed */
 
+/* Starts a drain, or gives it other figures; pause_s as in drain.h. */
+void sidecar_drain(struct sidecar *s, const struct control_drain *d, int64_t pause_s);
 void sidecar_tell_feeds(struct sidecar *s); /* id and phase, if they are others now */

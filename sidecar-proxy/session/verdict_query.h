@@ -4,7 +4,7 @@
 #pragma once
 
 #include "common/loop.h"
-#include "sidecar-proxy/session/endpoint.h"
+#include "common/endpoint.h"
 #include "sidecar-proxy/session/verdicts.h"
 
 #define VERDICT_QUERY_TIMEOUT_MS 2000

@@ -4,10 +4,12 @@
 #include "sidecar-proxy/management/link.h"
 #include "sidecar-proxy/session/list.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -52,6 +54,17 @@ void fake_settle(struct loop *loop)
     int times = 0;
 
     fake_run_until(loop, third_time, &times);
+}
+
+uint16_t fake_free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (const struct sockaddr *)&at, len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    return ntohs(at.sin_port);
 }
 
 /* --- the balena API --- */

@@ -12,6 +12,9 @@ void fake_run_until(struct loop *loop, fake_condition condition, void *arg);
 /* Lets all that is posted or due at once happen. */
 void fake_settle(struct loop *loop);
 
+/* A port of the loopback that nobody has. */
+uint16_t fake_free_port(void);
+
 /* --- the balena API --- */
 struct balena_api *fake_api(void); /* one for all; starts sane */
 void fake_api_reset(void);

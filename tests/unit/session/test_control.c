@@ -2,12 +2,14 @@
 #include "sidecar-proxy/session/control.h"
 
 #include "common/http_client.h"
+#include "common/secret.h"
 #include "tests/unit/session/fakes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -20,6 +22,7 @@ struct fixture {
     struct http_client *client;
     char folder[32];
     char *control_path, *nss_path;
+    uint16_t port; /* of the control API's other listener */
     struct control_status status;
     struct control_drain drained;
     int drains;
@@ -50,7 +53,8 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(f->folder));
     f->control_path = xasprintf("%s/c.sock", f->folder);
     f->nss_path = xasprintf("%s/n.sock", f->folder);
-    AUTO(str) char *listen = xasprintf("unix:%s", f->control_path);
+    f->port = fake_free_port();
+    AUTO(str) char *listen = xasprintf("unix:%s,127.0.0.1:%u", f->control_path, f->port);
     AUTO(str) char *nss = xasprintf("unix:%s", f->nss_path);
     assert_int_equal(loop_new(&f->loop, NULL), 0);
     assert_int_equal(http_client_new(f->loop, &(struct http_client_options){0}, &f->client, NULL),
@@ -61,6 +65,7 @@ static int set_up(void **state)
         .loop = f->loop,
         .listen = listen,
         .nss = nss,
+        .service_key = "service key",
         .sessions = &f->sessions,
         .drain_default = {.rate_per_minute = 500, .timeout_s = 120},
         .status = on_status,
@@ -112,13 +117,15 @@ static bool is_answered(void *arg)
     return ((struct fixture *)arg)->answer != 0;
 }
 
-static int request(struct fixture *f, const char *socket, const char *method, const char *path,
-                   const char *body)
+/* socket NULL: over TCP. */
+static int request_as(struct fixture *f, const char *bearer, const char *socket, const char *method,
+                      const char *path, const char *body)
 {
-    AUTO(str) char *url = xasprintf("http://localhost%s", path);
+    AUTO(str) char *url = xasprintf("http://127.0.0.1:%u%s", f->port, path);
     struct http_request r = {
         .method = method,
         .url = url,
+        .bearer = bearer,
         .unix_socket = socket,
         .body = body,
         .body_len = body != NULL ? strlen(body) : 0,
@@ -131,6 +138,12 @@ static int request(struct fixture *f, const char *socket, const char *method, co
     assert_int_equal(http_client_send(f->client, &r, NULL, NULL), 0);
     fake_run_until(f->loop, is_answered, f);
     return f->answer;
+}
+
+static int request(struct fixture *f, const char *socket, const char *method, const char *path,
+                   const char *body)
+{
+    return request_as(f, NULL, socket, method, path, body);
 }
 
 static int get(struct fixture *f, const char *path)
@@ -182,11 +195,43 @@ static void test_control_drain_takes_figures_or_defaults(void **state)
     assert_int_equal(request(f, f->control_path, "POST", "/v1/drain", NULL), 202);
     assert_int_equal(f->drained.rate_per_minute, 500);
     assert_int_equal(f->drained.timeout_s, 120);
+    assert_string_equal(f->body, "{\"ratePerMinute\":500,\"timeoutSeconds\":120}\n");
     assert_int_equal(request(f, f->control_path, "POST", "/v1/drain",
                              "{\"ratePerMinute\":60,\"timeoutSeconds\":0}"),
                      202);
     assert_int_equal(f->drained.rate_per_minute, 60);
     assert_int_equal(f->drained.timeout_s, 0);
+}
+
+static void test_control_over_tcp_shows_all_and_changes_nothing_without_the_token(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t token[SECRET_BYTES];
+    char hex[SECRET_HEX_LEN + 1];
+
+    assert_int_equal(request(f, NULL, "GET", "/v1/status", NULL), 200);
+    assert_int_equal(request(f, NULL, "GET", "/readyz", NULL), 200);
+    assert_int_equal(request(f, NULL, "GET", "/v1/devices/" UUID_A, NULL), 200);
+    assert_int_equal(request(f, NULL, "POST", "/v1/drain", "{}"), 401);
+    secret_derive("another key", CONTROL_TOKEN_PURPOSE, token);
+    secret_hex(token, hex);
+    assert_int_equal(request_as(f, hex, NULL, "POST", "/v1/drain", "{}"), 401);
+    assert_int_equal(f->drains, 0);
+    secret_derive("service key", CONTROL_TOKEN_PURPOSE, token);
+    secret_hex(token, hex);
+    assert_int_equal(request_as(f, hex, NULL, "POST", "/v1/drain", "{}"), 202);
+    assert_int_equal(f->drains, 1);
+}
+
+static void test_control_socket_is_for_its_group_too(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+
+    assert_int_equal(stat(f->control_path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    assert_int_equal(stat(f->nss_path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666);
 }
 
 static void test_control_drain_refuses_rubbish(void **state)
@@ -225,6 +270,8 @@ int main(void)
         WITH_CONTROL(test_control_finds_devices),
         WITH_CONTROL(test_control_nss_socket_tells_addresses_only),
         WITH_CONTROL(test_control_drain_takes_figures_or_defaults),
+        WITH_CONTROL(test_control_over_tcp_shows_all_and_changes_nothing_without_the_token),
+        WITH_CONTROL(test_control_socket_is_for_its_group_too),
         WITH_CONTROL(test_control_drain_refuses_rubbish),
         WITH_CONTROL(test_control_ready_says_why_not),
     };

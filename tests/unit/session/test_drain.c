@@ -13,7 +13,20 @@ struct fixture {
     struct loop *loop;
     struct sessions sessions;
     struct drain *drain;
+    int moving; /* calls of on_moving */
 };
+
+static void on_moving(void *arg)
+{
+    ((struct fixture *)arg)->moving++;
+}
+
+static void start(struct fixture *f, uint32_t rate, uint32_t timeout_s, uint32_t pause_s)
+{
+    const struct drain_figures figures = {rate, timeout_s, pause_s};
+
+    drain_start(f->drain, &figures);
+}
 
 static int set_up(void **state)
 {
@@ -21,7 +34,7 @@ static int set_up(void **state)
 
     assert_int_equal(loop_new(&f->loop, NULL), 0);
     sessions_init(&f->sessions, 16);
-    f->drain = drain_new(f->loop, &f->sessions);
+    f->drain = drain_new(f->loop, &f->sessions, on_moving, f);
     drain_set_link(f->drain, fake_link());
     fake_link_live = true;
     fake_link_take();
@@ -75,7 +88,7 @@ static void test_drain_moves_the_first_at_once_and_not_all(void **state)
     for (uint64_t cid = 0; cid < 5; cid++) {
         up(f, cid);
     }
-    drain_start(f->drain, 1, 3600);
+    start(f, 1, 3600, 0);
     fake_run_until(f->loop, enough_told, &told);
     assert_string_equal(told.text, "kill 0\n");
 }
@@ -88,7 +101,7 @@ static void test_drain_without_time_moves_all(void **state)
     for (uint64_t cid = 0; cid < 3; cid++) {
         up(f, cid);
     }
-    drain_start(f->drain, 1, 0);
+    start(f, 1, 0, 0);
     fake_run_until(f->loop, enough_told, &told);
     assert_string_equal(told.text, "kill 0\nkill 1\nkill 2\n");
 }
@@ -100,9 +113,9 @@ static void test_drain_other_figures_go_on_from_where_it_is(void **state)
 
     up(f, 0);
     up(f, 1);
-    drain_start(f->drain, 1, 3600);
+    start(f, 1, 3600, 0);
     fake_run_until(f->loop, enough_told, &told);
-    drain_start(f->drain, 1, 0);
+    start(f, 1, 0, 0);
     told.wanted = 2;
     fake_run_until(f->loop, enough_told, &told);
     assert_string_equal(told.text, "kill 0\nkill 1\n");
@@ -113,7 +126,7 @@ static void test_drain_moves_who_still_came(void **state)
     struct fixture *f = *state;
     struct told told = {.wanted = 1};
 
-    drain_start(f->drain, 60, 1);
+    start(f, 60, 1, 0);
     up(f, 9);
     fake_run_until(f->loop, enough_told, &told);
     assert_string_equal(told.text, "kill 9\n");
@@ -126,11 +139,61 @@ static void test_drain_waits_for_the_link(void **state)
 
     up(f, 0);
     fake_link_live = false;
-    drain_start(f->drain, 60, 0);
+    start(f, 60, 0, 0);
     fake_settle(f->loop);
     fake_link_live = true;
     fake_run_until(f->loop, enough_told, &told);
     assert_string_equal(told.text, "kill 0\n");
+}
+
+static bool is_moving(void *arg)
+{
+    return drain_is_moving(((struct fixture *)arg)->drain);
+}
+
+static void test_drain_moves_nobody_in_its_pause(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    up(f, 0);
+    start(f, 60000, 3600, 3600);
+    fake_settle(f->loop);
+    assert_true(drain_started(f->drain));
+    assert_false(drain_is_moving(f->drain));
+    assert_int_equal(f->moving, 0);
+    assert_string_equal(fake_link_take(), "");
+    start(f, 60000, 3600, 1); /* a shorter one */
+    fake_run_until(f->loop, is_moving, f);
+    assert_int_equal(f->moving, 1);
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\n");
+}
+
+static void test_drain_again_does_not_pause_again(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 1};
+
+    start(f, 60, 60, 0);
+    fake_run_until(f->loop, is_moving, f);
+    up(f, 0);
+    start(f, 60, 3600, 3600);
+    assert_true(drain_is_moving(f->drain));
+    fake_run_until(f->loop, enough_told, &told);
+    assert_int_equal(f->moving, 1);
+}
+
+static void test_drain_pause_is_no_longer_than_its_time(void **state)
+{
+    struct fixture *f = *state;
+    struct told told = {.wanted = 2};
+
+    up(f, 0);
+    up(f, 1);
+    start(f, 1, 0, 3600);
+    fake_run_until(f->loop, enough_told, &told);
+    assert_string_equal(told.text, "kill 0\nkill 1\n");
 }
 
 int main(void)
@@ -142,6 +205,9 @@ int main(void)
         WITH_DRAIN(test_drain_other_figures_go_on_from_where_it_is),
         WITH_DRAIN(test_drain_moves_who_still_came),
         WITH_DRAIN(test_drain_waits_for_the_link),
+        WITH_DRAIN(test_drain_moves_nobody_in_its_pause),
+        WITH_DRAIN(test_drain_again_does_not_pause_again),
+        WITH_DRAIN(test_drain_pause_is_no_longer_than_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "sidecar-proxy/session/endpoint.h"
+#include "common/endpoint.h"
 
 #include <ctype.h>
 #include <errno.h>

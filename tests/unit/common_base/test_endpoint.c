@@ -1,4 +1,4 @@
-#include "sidecar-proxy/session/endpoint.h"
+#include "common/endpoint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
