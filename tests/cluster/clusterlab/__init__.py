@@ -1,0 +1,1 @@
+"""A Kubernetes cluster of plain processes, for tests: its programs, nodes, images and audit log."""
