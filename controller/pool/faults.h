@@ -2,8 +2,8 @@
  * its lines: "file:line:column: field: text". Private to the object and the variables. */
 #pragma once
 
+#include "common/yaml_tree.h"
 #include "controller/pool/object.h"
-#include "controller/pool/yaml_tree.h"
 
 #define FAULT_PATH_MAX YAML_PATH_MAX
 

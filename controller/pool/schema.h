@@ -2,8 +2,8 @@
  * shapes and ranges; what fields mean to each other is object_rules.c's. Private to the object. */
 #pragma once
 
+#include "common/yaml_tree.h"
 #include "controller/pool/faults.h"
-#include "controller/pool/yaml_tree.h"
 
 enum field_kind {
     FIELD_OBJECT,  /* fields */

@@ -3,8 +3,8 @@
  * object and the variables. */
 #pragma once
 
+#include "common/yaml_tree.h"
 #include "controller/pool/faults.h"
-#include "controller/pool/yaml_tree.h"
 
 #include <time.h>
 

@@ -2,7 +2,7 @@
  * we do, and a tree of what the API server sent. Private to the object. */
 #pragma once
 
-#include "controller/pool/yaml_tree.h"
+#include "common/yaml_tree.h"
 
 #include <cjson/cJSON.h>
 

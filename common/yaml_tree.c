@@ -1,4 +1,4 @@
-#include "controller/pool/yaml_tree.h"
+#include "common/yaml_tree.h"
 
 #include <errno.h>
 #include <stdarg.h>
