@@ -1,22 +1,23 @@
 #include "sidecar-proxy/proxy/access.h"
 
-#include "sidecar-proxy/proxy/map.h"
+#include "common/hashmap.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 struct entry {
-    struct map_node node; /* first: map_node * is entry * */
-    struct entry *newer;  /* in order of use */
+    struct entry *newer; /* in order of use */
     struct entry *older;
-    struct access_key key;
+    struct access_key key; /* the map's too */
     int64_t device_id;
     int64_t at_ms; /* when the API decided */
     bool allowed;
 };
 
 struct access_cache {
-    struct map map;
+    pthread_mutex_t lock; /* of the map and its entries; the rest never changes */
+    struct hashmap map;
     struct entry *newest;
     struct entry *oldest;
     size_t max;
@@ -25,21 +26,12 @@ struct access_cache {
     uint8_t secret[SECRET_BYTES];
 };
 
-static size_t buckets_for(size_t max_entries)
-{
-    size_t n = 16;
-
-    while (n < max_entries) {
-        n *= 2;
-    }
-    return n;
-}
-
 struct access_cache *access_cache_new(size_t max_entries, uint32_t ttl_ms, uint32_t grace_ms)
 {
     struct access_cache *cache = xcalloc(1, sizeof(*cache));
 
-    map_init(&cache->map, buckets_for(max_entries));
+    pthread_mutex_init(&cache->lock, NULL);
+    hashmap_init(&cache->map);
     cache->max = max_entries;
     cache->ttl_ms = ttl_ms;
     cache->grace_ms = grace_ms;
@@ -64,7 +56,7 @@ static void link_newest(struct access_cache *cache, struct entry *e)
 static void drop(struct access_cache *cache, struct entry *e)
 {
     unlink_entry(cache, e);
-    map_remove(&cache->map, &e->node);
+    hashmap_remove(&cache->map, e->key.text);
     free(e);
 }
 
@@ -76,7 +68,8 @@ void access_cache_free(struct access_cache *cache)
     while (cache->oldest != NULL) {
         drop(cache, cache->oldest);
     }
-    map_clear(&cache->map);
+    hashmap_clear(&cache->map);
+    pthread_mutex_destroy(&cache->lock);
     secret_wipe(cache->secret, sizeof(cache->secret));
     free(cache);
 }
@@ -100,33 +93,15 @@ void access_key_of(const struct access_cache *cache, const char *uuid, uint16_t 
                        : shown == token ? 't'
                                         : 'h',
                        shown);
-    secret_hmac(cache->secret, text, (size_t)len, ret->bytes);
+    secret_hmac(cache->secret, text, (size_t)len, hash);
+    secret_hex(hash, ret->text);
     secret_wipe(text, sizeof(text));
 }
 
-static uint64_t hash_of(const struct access_key *key)
+static enum access_found look(struct access_cache *cache, const struct access_key *key,
+                              int64_t now_ms, int64_t *device_id)
 {
-    uint64_t h;
-
-    memcpy(&h, key->bytes, sizeof(h)); /* already as good as random */
-    return h;
-}
-
-static bool is_key(const struct map_node *node, const void *key)
-{
-    return memcmp(((const struct entry *)node)->key.bytes, ((const struct access_key *)key)->bytes,
-                  SECRET_BYTES) == 0;
-}
-
-static struct entry *find(const struct access_cache *cache, const struct access_key *key)
-{
-    return (struct entry *)map_find(&cache->map, hash_of(key), is_key, key);
-}
-
-enum access_found access_cache_find(struct access_cache *cache, const struct access_key *key,
-                                    int64_t now_ms, int64_t *device_id)
-{
-    struct entry *e = find(cache, key);
+    struct entry *e = hashmap_get(&cache->map, key->text);
 
     if (e == NULL || now_ms - e->at_ms >= cache->ttl_ms) {
         return ACCESS_MISS;
@@ -140,40 +115,61 @@ enum access_found access_cache_find(struct access_cache *cache, const struct acc
     return ACCESS_YES;
 }
 
+enum access_found access_cache_find(struct access_cache *cache, const struct access_key *key,
+                                    int64_t now_ms, int64_t *device_id)
+{
+    pthread_mutex_lock(&cache->lock);
+    enum access_found found = look(cache, key, now_ms, device_id);
+    pthread_mutex_unlock(&cache->lock);
+    return found;
+}
+
 bool access_cache_grace(struct access_cache *cache, const struct access_key *key, int64_t now_ms,
                         int64_t *device_id)
 {
-    const struct entry *e = find(cache, key);
-
-    if (e == NULL || !e->allowed || now_ms - e->at_ms >= cache->ttl_ms + cache->grace_ms) {
-        return false;
+    pthread_mutex_lock(&cache->lock);
+    const struct entry *e = hashmap_get(&cache->map, key->text);
+    bool found = e != NULL && e->allowed && now_ms - e->at_ms < cache->ttl_ms + cache->grace_ms;
+    if (found) {
+        *device_id = e->device_id;
     }
-    *device_id = e->device_id;
-    return true;
+    pthread_mutex_unlock(&cache->lock);
+    return found;
+}
+
+static struct entry *add(struct access_cache *cache, const struct access_key *key)
+{
+    struct entry *e = xcalloc(1, sizeof(*e));
+
+    if (cache->map.count >= cache->max) {
+        drop(cache, cache->oldest);
+    }
+    e->key = *key;
+    hashmap_put(&cache->map, e->key.text, e);
+    return e;
 }
 
 void access_cache_put(struct access_cache *cache, const struct access_key *key, bool allowed,
                       int64_t device_id, int64_t now_ms)
 {
-    struct entry *e = find(cache, key);
-
+    pthread_mutex_lock(&cache->lock);
+    struct entry *e = hashmap_get(&cache->map, key->text);
     if (e != NULL) {
         unlink_entry(cache, e);
     } else {
-        if (cache->map.count >= cache->max) {
-            drop(cache, cache->oldest);
-        }
-        e = xcalloc(1, sizeof(*e));
-        e->key = *key;
-        map_add(&cache->map, hash_of(key), &e->node);
+        e = add(cache, key);
     }
     e->allowed = allowed;
     e->device_id = device_id;
     e->at_ms = now_ms;
     link_newest(cache, e);
+    pthread_mutex_unlock(&cache->lock);
 }
 
-size_t access_cache_count(const struct access_cache *cache)
+size_t access_cache_count(struct access_cache *cache)
 {
-    return cache->map.count;
+    pthread_mutex_lock(&cache->lock);
+    size_t count = cache->map.count;
+    pthread_mutex_unlock(&cache->lock);
+    return count;
 }

@@ -1,7 +1,8 @@
 /* access: what the API lately said about who may open which port: a bounded cache of decisions.
- * Pure: the clock is the caller's. Holds yes and verified no for ttl_ms; an outage is no decision
+ * The clock is the caller's. Holds yes and verified no for ttl_ms; an outage is no decision
  * and never gets in. A yes is remembered for grace_ms more, for use while the API gives no answer.
- * Keys are hashes under a secret of this process: no token is ever kept. */
+ * Keys are hashes under a secret of this process: no token is ever kept. Any thread may use it: the
+ * main loop puts in what the API says, relay threads look whether they need to ask at all. */
 #pragma once
 
 #include "common/secret.h"
@@ -9,7 +10,7 @@
 struct access_cache;
 
 struct access_key {
-    uint8_t bytes[SECRET_BYTES];
+    char text[SECRET_HEX_LEN + 1];
 };
 
 enum access_found { ACCESS_MISS, ACCESS_YES, ACCESS_NO };
@@ -30,4 +31,4 @@ bool access_cache_grace(struct access_cache *cache, const struct access_key *key
 /* Replaces what was there; a full cache drops what was used least recently. */
 void access_cache_put(struct access_cache *cache, const struct access_key *key, bool allowed,
                       int64_t device_id, int64_t now_ms);
-size_t access_cache_count(const struct access_cache *cache);
+size_t access_cache_count(struct access_cache *cache);

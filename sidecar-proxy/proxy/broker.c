@@ -15,6 +15,13 @@ struct broker {
     struct ask open; /* head of a ring: asked and not answered */
 };
 
+#define REFUSED_WHY "the caller may not open this port"
+
+static struct metric at_once = {
+    .name = "vpn_proxy_known_total",
+    .help = "Requests that were decided and placed without asking anybody.",
+    .kind = METRIC_COUNTER,
+};
 static struct metric cache_gauge = {
     .name = "vpn_proxy_access_cache_entries",
     .help = "Decisions about callers in the cache.",
@@ -41,11 +48,16 @@ static bool is_open(const struct ask *ask)
     return ask->next != NULL;
 }
 
-/* The last touch: from here on the ask is its thread's again. */
-static void answer(struct ask *ask, int status, const char *why)
+static void set_answer(struct ask *ask, int status, const char *why)
 {
     ask->status = status;
     snprintf(ask->why, sizeof(ask->why), "%s", why != NULL ? why : "");
+}
+
+/* The last touch: from here on the ask is its thread's again. */
+static void answer(struct ask *ask, int status, const char *why)
+{
+    set_answer(ask, status, why);
     open_remove(ask);
     mailbox_put(ask->from, &ask->letter);
 }
@@ -108,7 +120,7 @@ static void take_verdict(struct broker *b, struct ask *ask, const struct verdict
         find_route(b, ask);
         break;
     case VERDICT_REFUSED:
-        answer(ask, 407, "the caller may not open this port");
+        answer(ask, 407, REFUSED_WHY);
         break;
     case VERDICT_NO_ANSWER:
         answer(ask, 502, verdict->why != NULL ? verdict->why : "the API gave no answer");
@@ -130,7 +142,6 @@ static void take_ask(struct broker *b, struct ask *ask)
 
     open_add(b, ask);
     if (ask->granted) {
-        ask->decided_us = ask_clock_us();
         find_route(b, ask);
     } else if (gate_ask(b->gate, &ask->wait, ask, &verdict)) {
         take_verdict(b, ask, &verdict);
@@ -196,6 +207,7 @@ int broker_open(struct loop *loop, const struct proxy_options *options, struct b
     mailbox_init(&b->inbox, ring, b->wake);
     b->gate = gate_new(loop, &gate);
     metrics_register(&cache_gauge);
+    metrics_register(&at_once);
     *ret = b;
     return 0;
 }
@@ -213,6 +225,43 @@ void broker_close(struct broker *broker)
     loop_wake_close(broker->wake);
     mailbox_clear(&broker->inbox);
     free(broker);
+}
+
+/* False: nobody knows yet. */
+static bool decide(struct broker *b, struct ask *ask)
+{
+    struct verdict verdict;
+
+    if (!ask->granted) {
+        if (!gate_knows(b->gate, ask, &verdict)) {
+            return false;
+        }
+        ask->source = verdict.source;
+        ask->device_id = verdict.device_id;
+        ask->granted = verdict.kind == VERDICT_ALLOWED;
+    }
+    ask->decided_us = ask_clock_us();
+    return true;
+}
+
+bool broker_knows(struct broker *broker, struct ask *ask)
+{
+    const struct proxy_router *router = &broker->router;
+
+    if (!decide(broker, ask)) {
+        return false;
+    }
+    if (!ask->granted) {
+        set_answer(ask, 407, REFUSED_WHY);
+        return true;
+    }
+    if (ask->again || router->known == NULL ||
+        !router->known(router->arg, ask->uuid, ask->port, &ask->route)) {
+        return false;
+    }
+    set_answer(ask, 0, ask->route.why);
+    metric_inc(&at_once);
+    return true;
 }
 
 void broker_ask(struct broker *broker, struct ask *ask)

@@ -31,6 +31,7 @@ struct settings {
     int64_t access_grace_s;
     int64_t max_tunnels;
     int64_t max_tunnels_per_source;
+    int64_t max_tunnels_per_caller;
     char *service_key;
     char *guest_key;
     char *log_format;
@@ -60,7 +61,7 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
         {"metrics-listen", NULL, CONFIG_STR, &s->metrics_listen, "127.0.0.1:8091",
          .help = "address:port of /metrics, /healthz and /readyz"},
         {"state", NULL, CONFIG_LIST, &s->state, "127.0.0.1:8090",
-         .help = "host:port of each replica of the state service"},
+         .help = "host:port of the state service; a name means all of its addresses"},
         {"self-address", NULL, CONFIG_LIST, &s->self_address,
          .help = "address that is registered with the API for this host"},
         {"workers", "VPN_CONNECT_INSTANCE_COUNT", CONFIG_INT, &s->workers, "0", 0, 64,
@@ -87,6 +88,8 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
          .help = "more are refused with 503"},
         {"max-tunnels-per-source", NULL, CONFIG_INT, &s->max_tunnels_per_source, "0", 0, 1000000,
          .help = "of one address; more are refused with 429; 0: no limit"},
+        {"max-tunnels-per-caller", NULL, CONFIG_INT, &s->max_tunnels_per_caller, "0", 0, 1000000,
+         .help = "of one key, or one address without; more are refused with 429; 0: no limit"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,
          .help = "key of the VPN service"},
         {NULL, "VPN_GUEST_API_KEY", CONFIG_STR, &s->guest_key,
@@ -276,6 +279,7 @@ static int open_proxy(struct program *p, struct err *err)
         .access_grace_ms = (uint32_t)s->access_grace_s * 1000,
         .max_tunnels = (uint32_t)s->max_tunnels,
         .max_tunnels_per_source = (uint32_t)s->max_tunnels_per_source,
+        .max_tunnels_per_caller = (uint32_t)s->max_tunnels_per_caller,
         .default_port = (uint32_t)s->default_port,
     };
     uint64_t id;

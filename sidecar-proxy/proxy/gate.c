@@ -1,15 +1,10 @@
 #include "sidecar-proxy/proxy/gate.h"
 
-#include "sidecar-proxy/proxy/map.h"
-
-#include <string.h>
-
-#define CALLS_BUCKETS 1024
+#include "common/hashmap.h"
 
 struct gate_call { /* one question to the API, and who waits for its answer */
-    struct map_node node;
     struct gate *gate;
-    struct access_key key;
+    struct access_key key; /* the map's too */
     struct api_call *api_call;
     struct loop_timer *grace_timer; /* NULL: there is no earlier yes to fall back on */
     struct gate_wait waits;         /* head of a ring */
@@ -20,7 +15,7 @@ struct gate {
     struct balena_api *api;
     char *guest_key;
     struct access_cache *cache;
-    struct map calls;
+    struct hashmap calls;
     void (*on_verdict)(void *arg, struct gate_wait *wait, const struct verdict *verdict);
     void *arg;
 };
@@ -37,13 +32,13 @@ struct gate *gate_new(struct loop *loop, const struct gate_options *options)
         .on_verdict = options->on_verdict,
         .arg = options->arg,
     };
-    map_init(&gate->calls, CALLS_BUCKETS);
+    hashmap_init(&gate->calls);
     return gate;
 }
 
 static void call_free(struct gate_call *call)
 {
-    map_remove(&call->gate->calls, &call->node);
+    hashmap_remove(&call->gate->calls, call->key.text);
     loop_timer_close(call->grace_timer);
     api_call_cancel(call->api_call);
     free(call);
@@ -54,10 +49,10 @@ void gate_free(struct gate *gate)
     if (gate == NULL) {
         return;
     }
-    for (struct map_node *node; (node = map_any(&gate->calls)) != NULL;) {
-        call_free((struct gate_call *)node);
+    for (struct hashmap_iter i = {.map = &gate->calls}; hashmap_next(&i);) {
+        call_free(i.value);
     }
-    map_clear(&gate->calls);
+    hashmap_clear(&gate->calls);
     access_cache_free(gate->cache);
     free(gate->guest_key);
     free(gate);
@@ -91,7 +86,7 @@ static void call_end(struct gate_call *call, struct verdict verdict)
     struct gate *gate = call->gate;
     enum decision_source source = verdict.source;
 
-    map_remove(&gate->calls, &call->node);
+    hashmap_remove(&gate->calls, call->key.text);
     for (bool first = true; call->waits.next != &call->waits; first = false) {
         struct gate_wait *wait = call->waits.next;
         wait_leave(wait);
@@ -106,7 +101,7 @@ static void call_end(struct gate_call *call, struct verdict verdict)
 static bool grace(struct gate_call *call, struct verdict *verdict)
 {
     *verdict = (struct verdict){.kind = VERDICT_ALLOWED, .source = DECIDED_BY_GRACE};
-    return access_cache_grace(call->gate->cache, &call->key, loop_now_ms(call->gate->loop),
+    return access_cache_grace(call->gate->cache, &call->key, clock_monotonic_ms(),
                               &verdict->device_id);
 }
 
@@ -114,7 +109,7 @@ static void on_api_done(void *arg, const struct api_result *result)
 {
     struct gate_call *call = arg;
     struct verdict verdict = {.source = DECIDED_BY_API, .why = result->why};
-    int64_t now_ms = loop_now_ms(call->gate->loop);
+    int64_t now_ms = clock_monotonic_ms();
 
     call->api_call = NULL;
     if (result->answer == API_YES) {
@@ -144,20 +139,6 @@ static void on_grace(void *arg)
     }
 }
 
-static bool is_call(const struct map_node *node, const void *key)
-{
-    return memcmp(((const struct gate_call *)node)->key.bytes,
-                  ((const struct access_key *)key)->bytes, SECRET_BYTES) == 0;
-}
-
-static uint64_t hash_of(const struct access_key *key)
-{
-    uint64_t h;
-
-    memcpy(&h, key->bytes, sizeof(h));
-    return h;
-}
-
 static struct gate_call *call_start(struct gate *gate, const struct access_key *key,
                                     const struct ask *ask)
 {
@@ -167,8 +148,8 @@ static struct gate_call *call_start(struct gate *gate, const struct access_key *
     call->gate = gate;
     call->key = *key;
     call->waits.next = call->waits.prev = &call->waits;
-    map_add(&gate->calls, hash_of(key), &call->node);
-    if (access_cache_grace(gate->cache, key, loop_now_ms(gate->loop), &device_id)) {
+    hashmap_put(&gate->calls, call->key.text, call);
+    if (access_cache_grace(gate->cache, key, clock_monotonic_ms(), &device_id)) {
         call->grace_timer = loop_timer_new(gate->loop, on_grace, call);
         loop_timer_start(call->grace_timer, GATE_GRACE_AFTER_MS, 0);
     }
@@ -178,13 +159,10 @@ static struct gate_call *call_start(struct gate *gate, const struct access_key *
     return call;
 }
 
-bool gate_ask(struct gate *gate, struct gate_wait *wait, const struct ask *ask, struct verdict *now)
+static bool decided(struct gate *gate, const struct access_key *key, struct verdict *now)
 {
-    struct access_key key;
-
     *now = (struct verdict){.source = DECIDED_BY_CACHE};
-    access_key_of(gate->cache, ask->uuid, ask->port, ask->key, &key);
-    switch (access_cache_find(gate->cache, &key, loop_now_ms(gate->loop), &now->device_id)) {
+    switch (access_cache_find(gate->cache, key, clock_monotonic_ms(), &now->device_id)) {
     case ACCESS_YES:
         now->kind = VERDICT_ALLOWED;
         return true;
@@ -194,8 +172,27 @@ bool gate_ask(struct gate *gate, struct gate_wait *wait, const struct ask *ask, 
     case ACCESS_MISS:
         break;
     }
-    struct map_node *node = map_find(&gate->calls, hash_of(&key), is_call, &key);
-    wait_join(node != NULL ? (struct gate_call *)node : call_start(gate, &key, ask), wait);
+    return false;
+}
+
+bool gate_knows(struct gate *gate, const struct ask *ask, struct verdict *now)
+{
+    struct access_key key;
+
+    access_key_of(gate->cache, ask->uuid, ask->port, ask->key, &key);
+    return decided(gate, &key, now);
+}
+
+bool gate_ask(struct gate *gate, struct gate_wait *wait, const struct ask *ask, struct verdict *now)
+{
+    struct access_key key;
+
+    access_key_of(gate->cache, ask->uuid, ask->port, ask->key, &key);
+    if (decided(gate, &key, now)) { /* since the thread looked */
+        return true;
+    }
+    struct gate_call *call = hashmap_get(&gate->calls, key.text);
+    wait_join(call != NULL ? call : call_start(gate, &key, ask), wait);
     return false;
 }
 

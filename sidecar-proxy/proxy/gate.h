@@ -1,5 +1,5 @@
 /* gate: may this caller open that port? From the cache of decisions, else from the API; equal
- * questions share one call. Main loop only.
+ * questions share one call. Main loop only, but for gate_knows().
  * What is no clear yes or no is an outage: never kept, and answered from an earlier yes if one is
  * within the grace (after GATE_GRACE_AFTER_MS when the API is silent). */
 #pragma once
@@ -35,6 +35,8 @@ void gate_free(struct gate *gate); /* nobody waits any more */
 
 /* The key that the API sees for a caller: its own, or the guests'. */
 const char *gate_key(const struct gate *gate, const char *caller_key);
+/* Any thread: is the verdict in the cache? */
+bool gate_knows(struct gate *gate, const struct ask *ask, struct verdict *now);
 /* True: *now has the verdict. False: on_verdict(wait) will run, unless it is cancelled. */
 bool gate_ask(struct gate *gate, struct gate_wait *wait, const struct ask *ask,
               struct verdict *now);

@@ -1,6 +1,7 @@
 #include "sidecar-proxy/proxy/host_router.h"
 
 #include "sidecar-proxy/proxy/address.h"
+#include "sidecar-proxy/proxy/hints.h"
 
 #include "common/secret.h"
 
@@ -10,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define HINTS_MAX 65536
+#define HINTS_MS 2000 /* less than a device needs to move */
 #define LOOK_EACH_MS 100
 #define PATIENCE_MS 3000 /* for a state service that is away, a device that is just arriving */
 #define STARTING_PART(ms) ((ms) / 4 * 3) /* for one that says it will know soon */
@@ -49,7 +52,6 @@ struct search { /* one route_query */
     char *traceparent;
     int64_t device_id;
     bool looped;
-    bool fresh;
     int64_t patient_until_ms; /* 0: has not had to wait */
     struct locator_wait wait;
     struct location location;
@@ -61,6 +63,7 @@ struct search { /* one route_query */
 struct host_router {
     struct loop *loop;
     struct locator *locator;
+    struct hints *hints; /* shared with the relay threads */
     struct balena_api *api;
     char *self_addresses;
     uint16_t forward_port;
@@ -164,10 +167,21 @@ static enum search_event cancel(struct search *s)
     return EV_NONE;
 }
 
+static struct route route_to(const struct hint *hint)
+{
+    struct route route = {.kind = ROUTE_SIDECAR, .port = hint->port};
+
+    memcpy(route.address, hint->address, sizeof(route.address));
+    return route;
+}
+
 static enum search_event answer_sidecar(struct search *s)
 {
-    s->route = (struct route){.kind = ROUTE_SIDECAR, .port = s->location.port};
-    memcpy(s->route.address, s->location.address, sizeof(s->route.address));
+    struct hint hint = {.port = s->location.port};
+
+    memcpy(hint.address, s->location.address, sizeof(hint.address));
+    hints_put(s->router->hints, s->uuid, &hint, loop_now_ms(s->router->loop));
+    s->route = route_to(&hint);
     return answer(s);
 }
 
@@ -202,7 +216,7 @@ static void on_located(struct locator_wait *wait, const struct location *locatio
 static enum search_event look(struct search *s)
 {
     s->wait.on_located = on_located;
-    bool now = locator_ask(s->router->locator, s->uuid, s->fresh, &s->wait, &s->location);
+    bool now = locator_ask(s->router->locator, s->uuid, &s->wait, &s->location);
     return now ? located(s) : EV_NONE;
 }
 
@@ -355,9 +369,25 @@ static void find(void *arg, struct route_query *query, const struct route_reques
     s->traceparent = request->traceparent != NULL ? xstrdup(request->traceparent) : NULL;
     s->device_id = request->device_id;
     s->looped = request->looped;
-    s->fresh = request->again;
+    if (request->again) {
+        hints_drop(r->hints, s->uuid); /* that one led nowhere; nobody else need follow it */
+    }
     proxy_route_set_data(query, s);
     feed(s, look(s));
+}
+
+/* Any thread. */
+static bool known(void *arg, const char *uuid, uint16_t port, struct route *ret)
+{
+    const struct host_router *r = arg;
+    struct hint hint;
+
+    (void)port;
+    if (!hints_find(r->hints, uuid, clock_monotonic_ms(), &hint)) {
+        return false;
+    }
+    *ret = route_to(&hint);
+    return true;
 }
 
 static void cancel_find(void *arg, struct route_query *query)
@@ -373,6 +403,7 @@ struct host_router *host_router_new(struct loop *loop, const struct host_router_
     *r = (struct host_router){
         .loop = loop,
         .locator = options->locator,
+        .hints = hints_new(HINTS_MAX, HINTS_MS),
         .api = options->api,
         .self_addresses = options->self_addresses != NULL ? xstrdup(options->self_addresses) : NULL,
         .forward_port = options->forward_port,
@@ -384,6 +415,7 @@ struct host_router *host_router_new(struct loop *loop, const struct host_router_
 void host_router_free(struct host_router *router)
 {
     if (router != NULL) {
+        hints_free(router->hints);
         free(router->self_addresses);
         free(router);
     }
@@ -391,5 +423,6 @@ void host_router_free(struct host_router *router)
 
 struct proxy_router host_router_proxy(struct host_router *router)
 {
-    return (struct proxy_router){.find = find, .cancel = cancel_find, .arg = router};
+    return (struct proxy_router){
+        .known = known, .find = find, .cancel = cancel_find, .arg = router};
 }

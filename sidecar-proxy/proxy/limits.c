@@ -1,40 +1,37 @@
 #include "sidecar-proxy/proxy/limits.h"
 
-#include "common/secret.h"
-
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
-#define SOURCES_BUCKETS 4096
-#define CONNECTIONS_EXTRA 1024 /* that only wait with a head: they cost one descriptor */
+#define CONNECTIONS_EXTRA 1024            /* that only wait with a head: they cost one descriptor */
+#define NAME_MAX_LEN (SECRET_HEX_LEN + 2) /* with the NUL */
 
-struct source_count {
-    struct map_node node; /* first */
-    struct source source;
+struct limit_count {
+    char name[NAME_MAX_LEN]; /* the map's key */
     uint32_t count;
 };
 
-void limits_init(struct limits *limits, uint32_t max_tunnels, uint32_t max_by_source)
+void limits_init(struct limits *limits, const struct limits_max *max)
 {
     *limits = (struct limits){
-        .max_connections = max_tunnels + CONNECTIONS_EXTRA,
-        .max_tunnels = max_tunnels,
-        .max_by_source = max_by_source,
+        .max = *max,
+        .max_connections = max->tunnels + CONNECTIONS_EXTRA,
     };
     pthread_mutex_init(&limits->lock, NULL);
-    map_init(&limits->sources, SOURCES_BUCKETS);
-    secret_random(&limits->seed, sizeof(limits->seed));
+    hashmap_init(&limits->counts);
+    secret_random(limits->secret, sizeof(limits->secret));
 }
 
 void limits_clear(struct limits *limits)
 {
-    for (struct map_node *node; (node = map_any(&limits->sources)) != NULL;) {
-        map_remove(&limits->sources, node);
-        free(node);
+    for (struct hashmap_iter i = {.map = &limits->counts}; hashmap_next(&i);) {
+        free(i.value);
     }
-    map_clear(&limits->sources);
+    hashmap_clear(&limits->counts);
     pthread_mutex_destroy(&limits->lock);
+    secret_wipe(limits->secret, sizeof(limits->secret));
 }
 
 struct source source_of(const struct sockaddr_storage *address)
@@ -49,15 +46,15 @@ struct source source_of(const struct sockaddr_storage *address)
     return source;
 }
 
-void source_format(const struct source *source, char *ret, size_t size)
+void source_format(const struct source *source, char ret[SOURCE_TEXT_MAX])
 {
     struct in6_addr in6;
 
     memcpy(&in6, source->ip, sizeof(in6));
     if (IN6_IS_ADDR_V4MAPPED(&in6)) {
-        inet_ntop(AF_INET, source->ip + 12, ret, (socklen_t)size);
+        inet_ntop(AF_INET, source->ip + 12, ret, SOURCE_TEXT_MAX);
     } else {
-        inet_ntop(AF_INET6, &in6, ret, (socklen_t)size);
+        inet_ntop(AF_INET6, &in6, ret, SOURCE_TEXT_MAX);
     }
 }
 
@@ -75,64 +72,111 @@ void limits_disconnect(struct limits *limits)
     atomic_fetch_sub(&limits->connections, 1);
 }
 
-static bool is_source(const struct map_node *node, const void *key)
+/* The first character keeps the kinds apart. */
+static void name_source(const struct source *source, char kind, char ret[NAME_MAX_LEN])
 {
-    return memcmp(&((const struct source_count *)node)->source, key, sizeof(struct source)) == 0;
+    ret[0] = kind;
+    source_format(source, ret + 1);
 }
 
-static bool enter_source(struct limits *limits, const struct source *source)
+static void name_caller(const struct limits *limits, const struct source *source, const char *key,
+                        char ret[NAME_MAX_LEN])
 {
-    uint64_t hash = map_hash(limits->seed, source->ip, sizeof(source->ip));
-    bool allowed = true;
+    uint8_t hash[SECRET_BYTES];
 
-    pthread_mutex_lock(&limits->lock);
-    struct source_count *s =
-        (struct source_count *)map_find(&limits->sources, hash, is_source, source);
-    if (s == NULL) { /* at most as many as tunnels */
-        s = xcalloc(1, sizeof(*s));
-        s->source = *source;
-        map_add(&limits->sources, hash, &s->node);
+    if (key == NULL) {
+        name_source(source, 'g', ret);
+        return;
     }
-    if (s->count < limits->max_by_source) {
-        s->count++;
-    } else {
-        allowed = false;
-    }
-    pthread_mutex_unlock(&limits->lock);
-    return allowed;
+    secret_hmac(limits->secret, key, strlen(key), hash);
+    ret[0] = 'k';
+    secret_hex(hash, ret + 1);
 }
 
-static void leave_source(struct limits *limits, const struct source *source)
+/* NULL: there are max already. */
+static struct limit_count *count_up(struct limits *limits, const char *name, uint32_t max)
 {
-    uint64_t hash = map_hash(limits->seed, source->ip, sizeof(source->ip));
+    struct limit_count *c = hashmap_get(&limits->counts, name);
 
-    pthread_mutex_lock(&limits->lock);
-    struct source_count *s =
-        (struct source_count *)map_find(&limits->sources, hash, is_source, source);
-    if (s != NULL && --s->count == 0) {
-        map_remove(&limits->sources, &s->node);
-        free(s);
+    if (c == NULL) {
+        c = xcalloc(1, sizeof(*c));
+        snprintf(c->name, sizeof(c->name), "%s", name);
+        hashmap_put(&limits->counts, c->name, c);
     }
-    pthread_mutex_unlock(&limits->lock);
+    if (c->count >= max) {
+        return NULL;
+    }
+    c->count++;
+    return c;
 }
 
-enum limit limits_enter(struct limits *limits, const struct source *source)
+static void count_down(struct limits *limits, struct limit_count *c)
 {
-    if (atomic_fetch_add(&limits->tunnels, 1) >= limits->max_tunnels) {
-        atomic_fetch_sub(&limits->tunnels, 1);
-        return LIMIT_TOTAL;
+    if (c != NULL && --c->count == 0) {
+        hashmap_remove(&limits->counts, c->name);
+        free(c);
     }
-    if (limits->max_by_source > 0 && !enter_source(limits, source)) {
-        atomic_fetch_sub(&limits->tunnels, 1);
-        return LIMIT_SOURCE;
+}
+
+static enum limit take_seat(struct limits *limits, const char *source, const char *caller,
+                            struct limit_seat *seat)
+{
+    if (limits->max.by_source > 0) {
+        seat->source = count_up(limits, source, limits->max.by_source);
+        if (seat->source == NULL) {
+            return LIMIT_SOURCE;
+        }
+    }
+    if (limits->max.by_caller > 0) {
+        seat->caller = count_up(limits, caller, limits->max.by_caller);
+        if (seat->caller == NULL) {
+            count_down(limits, seat->source);
+            return LIMIT_CALLER;
+        }
     }
     return LIMIT_NONE;
 }
 
-void limits_leave(struct limits *limits, const struct source *source)
+static enum limit enter_counted(struct limits *limits, const struct source *source, const char *key,
+                                struct limit_seat *seat)
+{
+    char by_source[NAME_MAX_LEN];
+    char by_caller[NAME_MAX_LEN];
+
+    name_source(source, 's', by_source);
+    name_caller(limits, source, key, by_caller);
+    pthread_mutex_lock(&limits->lock);
+    enum limit limit = take_seat(limits, by_source, by_caller, seat);
+    pthread_mutex_unlock(&limits->lock);
+    return limit;
+}
+
+enum limit limits_enter(struct limits *limits, const struct source *source, const char *key,
+                        struct limit_seat *seat)
+{
+    bool counts = source != NULL && (limits->max.by_source > 0 || limits->max.by_caller > 0);
+
+    *seat = (struct limit_seat){NULL, NULL};
+    if (atomic_fetch_add(&limits->tunnels, 1) >= limits->max.tunnels) {
+        atomic_fetch_sub(&limits->tunnels, 1);
+        return LIMIT_TOTAL;
+    }
+    enum limit limit = counts ? enter_counted(limits, source, key, seat) : LIMIT_NONE;
+    if (limit != LIMIT_NONE) {
+        atomic_fetch_sub(&limits->tunnels, 1);
+    }
+    return limit;
+}
+
+void limits_leave(struct limits *limits, struct limit_seat *seat)
 {
     atomic_fetch_sub(&limits->tunnels, 1);
-    if (limits->max_by_source > 0) {
-        leave_source(limits, source);
+    if (seat->source == NULL && seat->caller == NULL) {
+        return;
     }
+    pthread_mutex_lock(&limits->lock);
+    count_down(limits, seat->source);
+    count_down(limits, seat->caller);
+    pthread_mutex_unlock(&limits->lock);
+    *seat = (struct limit_seat){NULL, NULL};
 }

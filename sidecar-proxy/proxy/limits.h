@@ -1,36 +1,55 @@
-/* limits: how many connections and requests a proxy has, in all and by source address. Shared by
- * its relay threads. */
+/* limits: how many connections and requests a proxy has: in all, by source address, and by caller.
+ * A caller is who shows the same key, or the address of who shows none. Shared by its relay
+ * threads. Keys are known here by a keyed hash only. */
 #pragma once
 
-#include "sidecar-proxy/proxy/map.h"
+#include "common/hashmap.h"
+#include "common/secret.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#define SOURCE_TEXT_MAX 46 /* with the NUL */
+
 struct source { /* an IPv6 address, IPv4 ones mapped */
     uint8_t ip[16];
 };
 
-struct limits {
-    uint32_t max_connections;
-    uint32_t max_tunnels;
-    uint32_t max_by_source; /* 0: not counted */
-    _Atomic uint32_t connections;
-    _Atomic uint32_t tunnels; /* requests from their head on, and the tunnels they become */
-    pthread_mutex_t lock;     /* of sources */
-    struct map sources;
-    uint64_t seed;
+struct limit_count;
+
+struct limit_seat {             /* what one request is counted as */
+    struct limit_count *source; /* NULL: not by it */
+    struct limit_count *caller;
 };
 
-enum limit { LIMIT_NONE, LIMIT_TOTAL, LIMIT_SOURCE, LIMIT_CONNECTIONS, LIMITS };
+struct limits_max {
+    uint32_t tunnels;
+    uint32_t by_source; /* 0: not counted */
+    uint32_t by_caller; /* 0: not counted */
+};
 
-void limits_init(struct limits *limits, uint32_t max_tunnels, uint32_t max_by_source);
+struct limits {
+    struct limits_max max;
+    uint32_t max_connections;
+    _Atomic uint32_t connections;
+    _Atomic uint32_t tunnels; /* requests from their head on, and the tunnels they become */
+    pthread_mutex_t lock;     /* of counts */
+    struct hashmap counts;    /* at most two a tunnel */
+    uint8_t secret[SECRET_BYTES];
+};
+
+enum limit { LIMIT_NONE, LIMIT_TOTAL, LIMIT_SOURCE, LIMIT_CALLER, LIMIT_CONNECTIONS, LIMITS };
+
+void limits_init(struct limits *limits, const struct limits_max *max);
 void limits_clear(struct limits *limits);
 struct source source_of(const struct sockaddr_storage *address);
-void source_format(const struct source *source, char *ret, size_t size);
+void source_format(const struct source *source, char ret[SOURCE_TEXT_MAX]);
 
 bool limits_connect(struct limits *limits); /* false: too many, nothing was counted */
 void limits_disconnect(struct limits *limits);
-enum limit limits_enter(struct limits *limits, const struct source *source);
-void limits_leave(struct limits *limits, const struct source *source);
+/* source NULL: a proxy of ours, where it was counted already. key NULL: a guest. On LIMIT_NONE
+ * *seat is to be given to limits_leave(). */
+enum limit limits_enter(struct limits *limits, const struct source *source, const char *key,
+                        struct limit_seat *seat);
+void limits_leave(struct limits *limits, struct limit_seat *seat);

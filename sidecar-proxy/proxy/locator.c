@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/metrics.h"
 #include "sidecar-proxy/proxy/address.h"
+#include "sidecar-proxy/proxy/replicas.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,29 +15,22 @@
 #define CONNECT_TIMEOUT_MS 500
 #define ANSWER_MAX 16384 /* bytes of a replica's answer */
 
-struct locator_entry { /* one device: asked for, or answered a moment ago */
+struct locator_entry { /* one device that is asked for */
     struct locator *locator;
     char uuid[UUID_TEXT_MAX + 1]; /* the table's key */
-    struct http_call *call;       /* NULL: answered */
-    size_t tried;                 /* replicas, for this answer */
-    bool starting;                /* one of them said so */
-    struct locator_wait waits;    /* head of a ring */
-    struct location location;
-    int64_t until_ms;
-    struct locator_entry *newer; /* of those that are answered, in order of until_ms */
-    struct locator_entry *older;
+    struct http_call *call;
+    size_t replica;            /* that is asked; may be over the count since */
+    size_t tried;              /* replicas */
+    bool starting;             /* one of them said so */
+    struct locator_wait waits; /* head of a ring */
 };
 
 struct locator {
     struct loop *loop;
     struct http_client *http;
-    char *replicas[LOCATOR_REPLICAS_MAX];
-    size_t replica_count;
-    size_t replica; /* the one that answered last */
-    struct hashmap entries;
-    struct locator_entry *newest;
-    struct locator_entry *oldest;
-    struct loop_timer *timer; /* for the oldest */
+    struct replicas *replicas;
+    size_t replica;         /* the one that answered last */
+    struct hashmap entries; /* at most as many as requests that wait */
 };
 
 static struct metric lookups[] = {
@@ -62,66 +56,13 @@ static void register_metrics(void)
     metrics_register(&shared);
 }
 
-static void unlink_answered(struct locator_entry *e)
-{
-    struct locator *l = e->locator;
-
-    if (e->newer == NULL && e->older == NULL && l->newest != e) {
-        return;
-    }
-    *(e->newer != NULL ? &e->newer->older : &l->newest) = e->older;
-    *(e->older != NULL ? &e->older->newer : &l->oldest) = e->newer;
-    e->newer = e->older = NULL;
-}
-
 static void drop(struct locator_entry *e)
 {
-    unlink_answered(e);
     hashmap_remove(&e->locator->entries, e->uuid);
     if (e->call != NULL) {
         http_call_cancel(e->call);
     }
     free(e);
-}
-
-static void on_timer(void *arg)
-{
-    struct locator *l = arg;
-    int64_t now_ms = loop_now_ms(l->loop);
-
-    while (l->oldest != NULL && l->oldest->until_ms <= now_ms) {
-        drop(l->oldest);
-    }
-    if (l->oldest != NULL) {
-        loop_timer_start(l->timer, (uint64_t)(l->oldest->until_ms - now_ms), 0);
-    }
-}
-
-static int add_replica(struct locator *l, const char *text, size_t len, struct err *err)
-{
-    if (len == 0 || memchr(text, ':', len) == NULL || memchr(text, '/', len) != NULL) {
-        return err_text(err, -EINVAL, "state service '%.*s' is no host:port", (int)len, text);
-    }
-    if (l->replica_count == LOCATOR_REPLICAS_MAX) {
-        return err_text(err, -EINVAL, "more than %d state services", LOCATOR_REPLICAS_MAX);
-    }
-    l->replicas[l->replica_count++] = xstrndup(text, len);
-    return 0;
-}
-
-static int add_replicas(struct locator *l, const char *list, struct err *err)
-{
-    int r = 0;
-
-    for (const char *at = list; r == 0; at++) {
-        size_t len = strcspn(at, ",");
-        r = add_replica(l, at, len, err);
-        at += len;
-        if (*at == '\0') {
-            break;
-        }
-    }
-    return r;
 }
 
 int locator_new(struct loop *loop, const char *replicas, struct locator **ret, struct err *err)
@@ -135,8 +76,7 @@ int locator_new(struct loop *loop, const char *replicas, struct locator **ret, s
     register_metrics();
     l->loop = loop;
     hashmap_init(&l->entries);
-    l->timer = loop_timer_new(loop, on_timer, l);
-    int r = add_replicas(l, replicas, err);
+    int r = replicas_new(loop, replicas, &l->replicas, err);
     if (r == 0) {
         r = http_client_new(loop, &options, &l->http, err);
     }
@@ -158,10 +98,7 @@ void locator_close(struct locator *locator)
     }
     hashmap_clear(&locator->entries);
     http_client_close(locator->http);
-    loop_timer_close(locator->timer);
-    for (size_t i = 0; i < locator->replica_count; i++) {
-        free(locator->replicas[i]);
-    }
+    replicas_close(locator->replicas);
     free(locator);
 }
 
@@ -181,20 +118,7 @@ static void wait_join(struct locator_entry *e, struct locator_wait *wait)
     e->waits.prev = wait;
 }
 
-static void keep(struct locator_entry *e)
-{
-    struct locator *l = e->locator;
-
-    e->until_ms = loop_now_ms(l->loop) + LOCATOR_SHARE_MS;
-    e->older = l->newest;
-    *(l->newest != NULL ? &l->newest->newer : &l->oldest) = e;
-    l->newest = e;
-    if (l->oldest == e) {
-        loop_timer_start(l->timer, LOCATOR_SHARE_MS, 0);
-    }
-}
-
-/* The entry is answered: kept if it says where, else gone before anybody hears of it. */
+/* The entry is gone before anybody hears of it, so that a new question is a new lookup. */
 static void finish(struct locator_entry *e, const struct location *location)
 {
     struct locator_wait due = {.prev = e->waits.prev, .next = e->waits.next};
@@ -203,13 +127,7 @@ static void finish(struct locator_entry *e, const struct location *location)
     metric_inc(&lookups[location->kind]);
     due.prev->next = &due;
     due.next->prev = &due;
-    e->waits.next = e->waits.prev = &e->waits;
-    e->location = *location;
-    if (location->kind == LOCATED_AT) {
-        keep(e);
-    } else {
-        drop(e);
-    }
+    drop(e);
     while (due.next != &due) {
         struct locator_wait *wait = due.next;
         wait_leave(wait);
@@ -238,20 +156,28 @@ static bool parse_location(const char *body, size_t len, struct location *ret)
     return true;
 }
 
-static void lookup(struct locator_entry *e);
+static bool lookup(struct locator_entry *e);
 
 static void try_next(struct locator_entry *e)
 {
     struct locator *l = e->locator;
     struct location nothing = {.kind = e->starting ? LOCATED_STARTING : LOCATED_UNREACHABLE};
 
-    l->replica = (l->replica + 1) % l->replica_count;
+    e->replica++;
     e->tried++;
-    if (e->tried < l->replica_count) {
-        lookup(e);
-    } else {
-        finish(e, &nothing);
+    if (e->tried < replicas_count(l->replicas) && lookup(e)) {
+        return;
     }
+    if (!e->starting) {
+        replicas_look(l->replicas); /* perhaps they are elsewhere now */
+    }
+    finish(e, &nothing);
+}
+
+static void found(struct locator_entry *e, const struct location *location)
+{
+    e->locator->replica = e->replica;
+    finish(e, location);
 }
 
 static void on_answer(void *arg, int result, const struct http_response *res, const struct err *err)
@@ -262,20 +188,23 @@ static void on_answer(void *arg, int result, const struct http_response *res, co
     (void)err; /* a replica that is not there shows in the metric and in its own absence */
     e->call = NULL;
     if (result == 0 && res->status == 404) {
-        finish(e, &location);
+        found(e, &location);
     } else if (result == 0 && res->status == 200 &&
                parse_location(res->body, res->body_len, &location)) {
-        finish(e, &location);
+        found(e, &location);
     } else {
         e->starting = e->starting || (result == 0 && res->status == 503);
         try_next(e);
     }
 }
 
-static void lookup(struct locator_entry *e)
+static bool lookup(struct locator_entry *e)
 {
     struct locator *l = e->locator;
-    AUTO(str) char *url = xasprintf("http://%s/v1/devices/%s", l->replicas[l->replica], e->uuid);
+
+    e->replica %= replicas_count(l->replicas);
+    AUTO(str)
+    char *url = xasprintf("http://%s/v1/devices/%s", replicas_at(l->replicas, e->replica), e->uuid);
     struct http_request request = {
         .method = "GET",
         .url = url,
@@ -284,45 +213,43 @@ static void lookup(struct locator_entry *e)
         .arg = e,
     };
 
-    if (http_client_send(l->http, &request, &e->call, NULL) < 0) {
+    int r = http_client_send(l->http, &request, &e->call, NULL);
+    if (r < 0) {
         e->call = NULL;
     }
+    return r == 0;
 }
 
+/* NULL: could not even be sent. */
 static struct locator_entry *start(struct locator *l, const char *uuid)
 {
     struct locator_entry *e = xcalloc(1, sizeof(*e));
 
     e->locator = l;
+    e->replica = l->replica;
     snprintf(e->uuid, sizeof(e->uuid), "%s", uuid);
     e->waits.next = e->waits.prev = &e->waits;
     hashmap_put(&l->entries, e->uuid, e);
-    lookup(e);
+    if (!lookup(e)) {
+        drop(e);
+        return NULL;
+    }
     return e;
 }
 
-bool locator_ask(struct locator *locator, const char *uuid, bool fresh, struct locator_wait *wait,
+bool locator_ask(struct locator *locator, const char *uuid, struct locator_wait *wait,
                  struct location *now)
 {
     struct locator_entry *e = hashmap_get(&locator->entries, uuid);
 
-    if (e != NULL && e->call == NULL && fresh) {
-        drop(e);
-        e = NULL;
-    }
     if (e != NULL) {
         metric_inc(&shared);
+    } else if (replicas_count(locator->replicas) > 0) {
+        e = start(locator, uuid);
+    } else {
+        replicas_look(locator->replicas);
     }
-    if (e != NULL && e->call == NULL) {
-        *now = e->location;
-        return true;
-    }
-    if (e == NULL && locator->entries.count >= LOCATOR_MAX && locator->oldest != NULL) {
-        drop(locator->oldest);
-    }
-    e = e != NULL ? e : start(locator, uuid);
-    if (e->call == NULL) { /* could not even be sent */
-        drop(e);
+    if (e == NULL) {
         *now = (struct location){.kind = LOCATED_UNREACHABLE};
         return true;
     }
@@ -338,7 +265,7 @@ void locator_cancel(struct locator_wait *wait)
         return;
     }
     wait_leave(wait);
-    if (e->waits.next == &e->waits && e->call != NULL) {
+    if (e->waits.next == &e->waits) {
         drop(e);
     }
 }

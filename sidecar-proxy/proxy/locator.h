@@ -1,15 +1,10 @@
-/* locator: asks the state service where a device is. Main loop only.
- * Replicas are asked in turn until one knows. Equal questions share one lookup, and an answer that
- * says where is shared LOCATOR_SHARE_MS more: under load that is one lookup for many tunnels, and a
- * device that moved meanwhile is asked for anew (fresh) once its old sidecar says so. */
+/* locator: asks the state service where a device is. Main loop only. Its replicas' addresses are
+ * asked in turn, from the one that answered last, until one knows: refused, silent, 503 and rubbish
+ * mean the next. Equal questions at the same time share one lookup. */
 #pragma once
 
 #include "common/http_client.h"
 #include "common/uuid.h"
-
-#define LOCATOR_SHARE_MS 100
-#define LOCATOR_MAX 65536 /* devices in the table */
-#define LOCATOR_REPLICAS_MAX 16
 
 struct locator;
 struct locator_entry;
@@ -33,11 +28,11 @@ struct locator_wait {
     void (*on_located)(struct locator_wait *wait, const struct location *location);
 };
 
-/* replicas: "host:port,host:port". -EINVAL: none, too many, or not host:port. */
+/* replicas: "host:port,name:port", see replicas.h. */
 int locator_new(struct loop *loop, const char *replicas, struct locator **ret, struct err *err);
 void locator_close(struct locator *locator); /* nobody waits any more */
 
 /* True: *now is set. False: on_located(wait) will run, unless it is cancelled. */
-bool locator_ask(struct locator *locator, const char *uuid, bool fresh, struct locator_wait *wait,
+bool locator_ask(struct locator *locator, const char *uuid, struct locator_wait *wait,
                  struct location *now);
 void locator_cancel(struct locator_wait *wait); /* waiting for nothing is fine */

@@ -218,7 +218,12 @@ int proxy_open(struct loop *loop, const struct proxy_options *options, struct pr
     tunnel_metrics_register();
     p->loop = loop;
     p->shared.settings = settings_of(&o);
-    limits_init(&p->shared.limits, affordable_tunnels(o.max_tunnels), o.max_tunnels_per_source);
+    const struct limits_max max = {
+        .tunnels = affordable_tunnels(o.max_tunnels),
+        .by_source = o.max_tunnels_per_source,
+        .by_caller = o.max_tunnels_per_caller,
+    };
+    limits_init(&p->shared.limits, &max);
     p->drain_timer = loop_timer_new(loop, on_drain_timer, p);
     int r = loop_wake_new(loop, on_changed, p, &p->shared.changed, err);
     if (r == 0) {

@@ -37,6 +37,8 @@ struct route_request { /* borrowed during find() */
 };
 
 struct proxy_router {
+    /* Any thread: where, if that can be said at once; false: find() it. NULL: it never can. */
+    bool (*known)(void *arg, const char *uuid, uint16_t port, struct route *ret);
     /* Main thread. Must lead to one proxy_route_answer(), now or later. */
     void (*find)(void *arg, struct route_query *query, const struct route_request *request);
     /* The caller has gone or time is up: forget the query, do not answer it. */
@@ -65,6 +67,7 @@ struct proxy_options {       /* copied */
     uint32_t access_grace_ms;    /* how long an earlier yes helps through an API outage; 0: not */
     uint32_t max_tunnels;        /* 0: 10000, less if there are not twice as many descriptors */
     uint32_t max_tunnels_per_source; /* by source address; 0: no limit */
+    uint32_t max_tunnels_per_caller; /* by key, guests by address; 0: no limit */
     uint32_t default_port;           /* when the authority has none; 0: 80; logged */
 };
 

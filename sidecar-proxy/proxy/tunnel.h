@@ -79,10 +79,11 @@ struct tunnel {
     struct tunnel *next_ready;
     struct tunnel *next_dead;
     struct deadline deadline;
-    struct buf head;     /* client bytes from an incomplete head, or behind a complete one */
-    struct buf hop_head; /* the next hop's answer as far as it came */
-    struct ask *ask;     /* out or answered; freed once the tunnel is open */
-    struct source source;
+    struct buf head;      /* client bytes from an incomplete head, or behind a complete one */
+    struct buf hop_head;  /* the next hop's answer as far as it came */
+    struct ask *ask;      /* out or answered; freed once the tunnel is open */
+    struct source source; /* the client's address, also behind a balancer */
+    struct limit_seat seat;
     struct tunnel_record record;
     int64_t since_us;     /* the state was entered */
     int64_t active_us;    /* bytes moved */

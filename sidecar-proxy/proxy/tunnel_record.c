@@ -88,7 +88,7 @@ static void register_phases(void)
 void tunnel_metrics_register(void)
 {
     static const char *const limit_labels[LIMITS] = {NULL, "limit=\"total\"", "limit=\"source\"",
-                                                     "limit=\"connections\""};
+                                                     "limit=\"caller\"", "limit=\"connections\""};
 
     if (answers[0].name != NULL) {
         return;
@@ -211,12 +211,12 @@ static void log_refusal(const struct tunnel *t, const char *client, const char *
 void tunnel_record_finish(struct tunnel *t)
 {
     struct tunnel_record *r = &t->record;
-    char client[64];
+    char client[SOURCE_TEXT_MAX];
     char times[160];
     bool nothing_came = r->status == 0 && r->phase_us[PHASE_HEAD] == 0 && t->head.len == 0;
 
     if (t->entered) {
-        limits_leave(&t->worker->shared->limits, &t->source);
+        limits_leave(&t->worker->shared->limits, &t->seat);
         t->entered = false;
     }
     if (r->told || nothing_came) {
@@ -224,7 +224,7 @@ void tunnel_record_finish(struct tunnel *t)
     }
     r->told = true;
     count_answer(r);
-    source_format(&t->source, client, sizeof(client));
+    source_format(&t->source, client);
     format_phases(r, times, sizeof(times));
     if (r->open_us != 0) {
         count_tunnel(t);

@@ -88,9 +88,23 @@ static uint16_t port_of(struct tunnel *t, const struct connect_head *head)
 
 static enum tunnel_event over_limit(struct tunnel *t, enum limit limit)
 {
+    static const char *const why[LIMITS] = {
+        [LIMIT_TOTAL] = "too many tunnels",
+        [LIMIT_SOURCE] = "too many tunnels from this address",
+        [LIMIT_CALLER] = "too many tunnels of this caller",
+    };
+
     tunnel_limited(limit);
-    return limit == LIMIT_SOURCE ? tunnel_refuse_with(t, 429, "too many tunnels of this caller")
-                                 : tunnel_refuse_with(t, 503, "too many tunnels");
+    return tunnel_refuse_with(t, limit == LIMIT_TOTAL ? 503 : 429, why[limit]);
+}
+
+static enum tunnel_event take_seat(struct tunnel *t)
+{
+    enum limit limit = limits_enter(&t->worker->shared->limits, t->from_hop ? NULL : &t->source,
+                                    t->ask->key, &t->seat);
+
+    t->entered = limit == LIMIT_NONE;
+    return t->entered ? EV_REQUEST : over_limit(t, limit);
 }
 
 /* A head that is in order becomes an ask. The head's bytes are gone after this. */
@@ -100,6 +114,7 @@ static enum tunnel_event take_request(struct tunnel *t, const struct connect_hea
 
     t->minor = (uint8_t)head->minor;
     t->forward = head->forward;
+    t->from_hop = false;
     t->close = head->close || head->has_body || head->forward;
     tunnel_record_phase(t, PHASE_HEAD);
     t->answer_by_us = t->mark_us + s->answer_timeout_us;
@@ -111,18 +126,13 @@ static enum tunnel_event take_request(struct tunnel *t, const struct connect_hea
         return tunnel_refuse_with(t, 403, "not a device");
     }
     t->record.port = port_of(t, head);
-    enum limit limit = limits_enter(&t->worker->shared->limits, &t->source);
-    if (limit != LIMIT_NONE) {
-        return over_limit(t, limit);
-    }
-    t->entered = true;
     struct ask *ask = t->ask = ask_new();
     memcpy(ask->uuid, t->record.uuid, sizeof(ask->uuid));
     ask->port = t->record.port;
     ask->looped = via_looped(head, s->self_id);
     ask->via = via_chain(head, s->self_id);
     take_trace(ask, head);
-    return take_credentials(t, ask, head) ? EV_REQUEST
+    return take_credentials(t, ask, head) ? take_seat(t)
                                           : tunnel_refuse_with(t, 407, "malformed credentials");
 }
 
@@ -233,6 +243,9 @@ enum tunnel_event tunnel_head_late(struct tunnel *t)
 
 enum tunnel_event tunnel_ask(struct tunnel *t)
 {
+    if (broker_knows(t->worker->shared->broker, t->ask)) {
+        return EV_ANSWER;
+    }
     t->ask->tunnel = t;
     worker_post(t->worker, t->ask);
     return EV_NONE;

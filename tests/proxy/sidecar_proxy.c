@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "sidecar-proxy/proxy/proxy.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ struct device {
 struct program {
     struct loop *loop;
     const char *path;
-    struct stat seen; /* the file as it was read */
+    pthread_mutex_t lock; /* of what follows */
+    struct stat seen;     /* the file as it was read */
     struct device *devices;
     size_t count;
 };
@@ -41,7 +43,7 @@ static void read_table(struct program *p)
     }
 }
 
-static bool look_up(struct program *p, const struct route_request *request, struct route *ret)
+static bool find_locked(struct program *p, const char *uuid, uint16_t port, struct route *ret)
 {
     struct stat now;
 
@@ -52,10 +54,10 @@ static bool look_up(struct program *p, const struct route_request *request, stru
     }
     for (size_t i = 0; i < p->count; i++) {
         const struct device *d = &p->devices[i];
-        if (strcmp(d->uuid, request->uuid) == 0) {
+        if (strcmp(d->uuid, uuid) == 0) {
             *ret = (struct route){
                 .kind = ROUTE_DEVICE,
-                .port = d->port != 0 ? (uint16_t)d->port : request->port,
+                .port = d->port != 0 ? (uint16_t)d->port : port,
             };
             memcpy(ret->address, d->address, sizeof(ret->address));
             return true;
@@ -64,11 +66,22 @@ static bool look_up(struct program *p, const struct route_request *request, stru
     return false;
 }
 
+/* Any thread. */
+static bool known(void *arg, const char *uuid, uint16_t port, struct route *ret)
+{
+    struct program *p = arg;
+
+    pthread_mutex_lock(&p->lock);
+    bool found = find_locked(p, uuid, port, ret);
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}
+
 static void find(void *arg, struct route_query *query, const struct route_request *request)
 {
     struct route route = {.kind = ROUTE_OFFLINE, .why = "not in the table"};
 
-    look_up(arg, request, &route);
+    known(arg, request->uuid, request->port, &route);
     proxy_route_answer(query, &route);
 }
 
@@ -113,7 +126,7 @@ static int open_proxy(struct program *p, char **argv, struct balena_api **api, s
         .guest_key = getenv("VPN_GUEST_API_KEY"),
         .self_id = "sidecar-1",
         .api = *api,
-        .router = {.find = find, .cancel = cancel, .arg = p},
+        .router = {.known = known, .find = find, .cancel = cancel, .arg = p},
         .connect_timeout_ms = 1500,
     };
     return proxy_open(p->loop, &options, proxy, err);
@@ -121,7 +134,7 @@ static int open_proxy(struct program *p, char **argv, struct balena_api **api, s
 
 int main(int argc, char **argv)
 {
-    struct program p = {.path = argc > 3 ? argv[2] : NULL};
+    struct program p = {.path = argc > 3 ? argv[2] : NULL, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct balena_api *api = NULL;
     struct proxy *proxy = NULL;
     struct loop_io *input = NULL;
