@@ -1,11 +1,13 @@
 """How long until a session's start and end are known.
 
-Measured from outside: from the device's own log line that it is online, and from the moment at
-which its process was ended, so OpenVPN's own time is included.
+Measured from OpenVPN's own event: the moment at which `>CLIENT:ESTABLISHED` or `>CLIENT:DISCONNECT`
+came out of its management socket, noted by a tap between it and the sidecar. Beside it, as seen
+from outside: from the moment at which the device's process was ended.
 """
 
 import time
 
+from lab.tap import Tap
 from lab.wait import wait_until
 
 ROUNDS = 4
@@ -27,35 +29,48 @@ def api_time(lab, call, uuid, since):
 
 
 def test_starts_and_ends_are_known_at_once(lab):
+    tap = Tap(lab.pool, 1)
+    try:
+        measure(lab, tap)
+    finally:
+        tap.close()
+
+
+def measure(lab, tap):
     devices = [lab.device(start=False, services=False) for _ in range(DEVICES)]
     watch = lab.pool.state.watch()
     wait_until(lambda: watch.of("synced"), 10, "the watch is in step")
-    up_state, up_api, down_state, down_api = [], [], [], []
+    found = {name: [] for name in ("start -> state service", "end -> state service",
+                                   "start -> API", "end -> API", "process's end -> state service")}
+
+    def known(device, number, kind, event, call, since):
+        """Waits until all know, notes how long it took. -> when the state service said so"""
+        seen = wait_until(lambda: watch.of(kind, device.uuid)[number:], 5, "state: " + kind)[0]
+        api = wait_until(lambda: api_time(lab, call, device.uuid, since), 5, "API: " + kind)
+        began = wait_until(lambda: tap.times(event, device.uuid)[number:], 5, "the tap: " + kind)[0]
+        what = "start" if kind == "up" else "end"
+        found[what + " -> state service"].append(seen["seen"] - began)
+        found[what + " -> API"].append(api - began)
+        return seen["seen"]
+
     for number in range(ROUNDS):
         for device in devices:
             since = lab.api.health()["seq"]
             device.start(restart_after=None).wait_online(more_than=number)
-            event = wait_until(lambda: watch.of("up", device.uuid)[number:], 5, "state: up")[0]
-            reported = wait_until(lambda: api_time(lab, "client-connect", device.uuid, since), 5,
-                                  "API: connected")
-            up_state.append(event["seen"] - device.last_online())
-            up_api.append(reported - device.last_online())
+            known(device, number, "up", "ESTABLISHED", "client-connect", since)
         for device in devices:
             since = lab.api.health()["seq"]
             ended = time.time()
             device.stop(kill=number % 2 == 1)
-            event = wait_until(lambda: watch.of("down", device.uuid)[number:], 5, "state: down")[0]
-            reported = wait_until(lambda: api_time(lab, "client-disconnect", device.uuid, since),
-                                  5, "API: disconnected")
-            down_state.append(event["seen"] - ended)
-            down_api.append(reported - ended)
+            at = known(device, number, "down", "DISCONNECT", "client-disconnect", since)
+            found["process's end -> state service"].append(at - ended)
     watch.close()
     print()
-    assert distribution("start -> state service", up_state) < 0.05
-    assert distribution("end -> state service", down_state) < 0.05
-    distribution("start -> API", up_api)
-    distribution("end -> API", down_api)
-    assert max(up_api + down_api) < 2
+    typical = {name: distribution(name, seconds) for name, seconds in found.items()}
+    assert typical["start -> state service"] < 0.05
+    assert typical["end -> state service"] < 0.05
+    assert max(found["start -> API"] + found["end -> API"]) < 2
+    assert min(map(min, found.values())) > 0, "nothing is known before OpenVPN's own event"
     for device in devices:
         assert lab.reports(device.uuid) == ["connect", "disconnect"] * ROUNDS
 
