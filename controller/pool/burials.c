@@ -1,31 +1,21 @@
 #include "controller/pool/burials.h"
 
-#include "common/json.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "controller/pool/local_state.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define PAUSE_FIRST_MS 1000
 #define PAUSE_MAX_MS 60000
-#define FILE_MAX ((size_t)1 << 20)
-
-struct burial {
-    int64_t service_id;
-    uint32_t index;
-    char epoch[LOCAL_EPOCH_MAX + 1];
-    bool gone; /* its epoch is over: it waits for its burial */
-};
 
 struct burials {
     struct loop *loop;
     struct balena_api *api;
-    char *path;
+    struct burials_store store;
     struct burial items[BURIALS_MAX]; /* oldest first */
     size_t count;
+    size_t pending;        /* as counted into the metric */
     struct api_call *call; /* of the burial of current */
     int64_t current;       /* service id, 0: none */
     int64_t last; /* the one tried before, so that one that fails does not hold up others */
@@ -48,90 +38,31 @@ static struct metric given_up_total = {
     .help = "Burials dropped because too many waited.",
     .kind = METRIC_COUNTER,
 };
-static double read_pending(void *arg);
 static struct metric pending = {
     .name = "vpn_burials_pending",
     .help = "Service instances that wait for their burial.",
     .kind = METRIC_GAUGE,
-    .read = read_pending,
 };
+static bool registered;
 
-/* --- the file --- */
+/* --- keeping --- */
 
-static int save(const struct burials *b, struct err *err)
+static int save(struct burials *b, struct err *err)
 {
-    AUTO(json) cJSON *root = cJSON_CreateObject();
+    size_t before = b->pending;
 
-    cJSON_AddNumberToObject(root, "version", 1);
-    cJSON *list = cJSON_AddArrayToObject(root, "serviceInstances");
-    for (size_t i = 0; i < b->count; i++) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, o);
-        cJSON_AddNumberToObject(o, "serviceId", (double)b->items[i].service_id);
-        cJSON_AddNumberToObject(o, "index", b->items[i].index);
-        cJSON_AddStringToObject(o, "epoch", b->items[i].epoch);
-        cJSON_AddBoolToObject(o, "gone", b->items[i].gone);
-    }
-    AUTO(str) char *text = cJSON_PrintUnformatted(root);
-    if (text == NULL) {
-        abort(); /* out of memory */
-    }
-    return file_replace(b->path, text, 0600, err);
+    b->pending = burials_count_pending(b);
+    metric_add(&pending, (int64_t)b->pending - (int64_t)before);
+    return b->store.save(b->store.arg, b->items, b->count, err);
 }
 
-static void save_or_log(const struct burials *b)
+static void save_or_log(struct burials *b)
 {
     struct err err;
 
     if (save(b, &err) < 0) { /* it is done at worst twice after a restart: harmless */
-        log_error("burials are not on disk", "why", err.text, NULL);
+        log_error("burials are not kept", "why", err.text, NULL);
     }
-}
-
-static int load_item(struct burials *b, const cJSON *o, struct err *err)
-{
-    struct burial item = {0};
-    const char *epoch = "";
-    int64_t index = 0;
-    int r;
-
-    if ((r = json_int(o, "serviceId", 1, (int64_t)1 << 52, &item.service_id, err)) < 0 ||
-        (r = json_int(o, "index", 1, UINT32_MAX, &index, err)) < 0 ||
-        (r = json_str(o, "epoch", &epoch, err)) < 0 ||
-        (r = json_bool(o, "gone", &item.gone, err)) < 0) {
-        return r;
-    }
-    if (strlen(epoch) > LOCAL_EPOCH_MAX || b->count == BURIALS_MAX) {
-        return err_text(err, -EPROTO, "an epoch too long, or too many entries");
-    }
-    item.index = (uint32_t)index;
-    strcpy(item.epoch, epoch);
-    b->items[b->count++] = item;
-    return 0;
-}
-
-static int load(struct burials *b, struct err *err)
-{
-    AUTO(str) char *text = NULL;
-    AUTO(json) cJSON *root = NULL;
-    const cJSON *list = NULL, *item;
-    size_t len = 0;
-    int r = file_read(b->path, FILE_MAX, &text, &len, err);
-
-    if (r == -ENOENT) {
-        return 0;
-    }
-    if (r < 0 || (r = json_parse(text, len, &root, err)) < 0 ||
-        (r = json_array(root, "serviceInstances", &list, err)) < 0) {
-        return r;
-    }
-    cJSON_ArrayForEach(item, list)
-    {
-        if ((r = load_item(b, item, err)) < 0) {
-            return r;
-        }
-    }
-    return 0;
 }
 
 /* --- a burial: list, report, list again until there is none --- */
@@ -271,56 +202,51 @@ static void on_notify(void *arg)
     b->on_change(b->arg);
 }
 
-static double read_pending(void *arg)
-{
-    return (double)burials_count_pending(arg);
-}
-
 /* --- from outside --- */
 
-int burials_open(struct loop *loop, const char *path, struct balena_api *api, loop_fn on_change,
-                 void *arg, struct burials **ret, struct err *err)
+struct burials *burials_new(struct loop *loop, const struct burials_store *store,
+                            struct balena_api *api, loop_fn on_change, void *arg)
 {
     struct burials *b = xcalloc(1, sizeof(*b));
 
     b->loop = loop;
-    b->path = xstrdup(path);
+    b->store = *store;
     b->api = api;
     b->on_change = on_change;
     b->arg = arg;
-    int r = load(b, err);
-    if (r == -EPROTO || r == -EMSGSIZE) {
-        log_error("the list of service instances is set aside as .bad; devices of earlier ones may "
-                  "stay listed",
-                  "file", path, "why", err->text, NULL);
-        file_set_aside(path);
-        b->count = 0;
-        r = 0;
-    }
-    if (r < 0) {
-        free(b->path);
-        free(b);
-        return err_wrap(err, "'%s'", path);
-    }
     b->timer = loop_timer_new(loop, on_timer, b);
     b->notify = loop_timer_new(loop, on_notify, b);
-    if (pending.arg == NULL) {
-        pending.arg = b;
+    if (!registered) {
+        registered = true;
         metrics_register(&pending);
         metrics_register(&done_total);
         metrics_register(&given_up_total);
     }
-    *ret = b;
-    return 0;
+    return b;
+}
+
+bool burials_restore(struct burials *b, const struct burial *item)
+{
+    if (b->count == BURIALS_MAX || find(b, item->service_id) != NULL) {
+        return false;
+    }
+    b->items[b->count++] = *item;
+    b->pending += item->gone;
+    metric_add(&pending, item->gone);
+    bury_next(b);
+    return true;
 }
 
 void burials_close(struct burials *b)
 {
     if (b != NULL) {
+        metric_add(&pending, -(int64_t)b->pending);
         api_call_cancel(b->call);
         loop_timer_close(b->timer);
         loop_timer_close(b->notify);
-        free(b->path);
+        if (b->store.close != NULL) {
+            b->store.close(b->store.arg);
+        }
         free(b);
     }
 }
@@ -405,6 +331,12 @@ size_t burials_count_pending(const struct burials *b)
         count += b->items[i].gone;
     }
     return count;
+}
+
+const struct burial *burials_items(const struct burials *b, size_t *count)
+{
+    *count = b->count;
+    return b->items;
 }
 
 const char *burials_why(const struct burials *b)
