@@ -151,6 +151,11 @@ static int open_control(struct sidecar *s, struct err *err)
 
 static int open_proxy(struct sidecar *s, struct err *err)
 {
+    if (s->o.proxy_listen == NULL) {
+        s->proxy_drained = true;
+        return 0;
+    }
+    s->router = device_router_new(&s->sessions);
     AUTO(str) char *self_id = xasprintf("%s-%lld", s->o.pool, (long long)s->o.index);
     const struct proxy_options options = {
         .listen = s->o.proxy_listen,
@@ -159,13 +164,9 @@ static int open_proxy(struct sidecar *s, struct err *err)
         .guest_key = s->o.guest_key,
         .self_id = self_id,
         .api = s->proxy_api,
-        .router = device_router(&s->sessions),
+        .router = device_router_proxy(s->router),
     };
 
-    if (s->o.proxy_listen == NULL) {
-        s->proxy_drained = true;
-        return 0;
-    }
     return proxy_open(s->o.loop, &options, &s->proxy, err);
 }
 
@@ -255,6 +256,7 @@ static void resume_drain(struct sidecar *s)
 static void free_parts(struct sidecar *s)
 {
     proxy_close(s->proxy);
+    device_router_free(s->router);
     control_close(s->control);
     drain_close(s->drain);
     auth_close(s->auth);

@@ -27,6 +27,7 @@ struct sidecar {
     struct auth *auth;
     struct drain *drain;
     struct control *control;
+    struct device_router *router;
     struct proxy *proxy;
     struct link *link;
     struct feed_client *feeds[VERDICT_QUERY_STATES_MAX];
