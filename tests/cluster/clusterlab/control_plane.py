@@ -71,6 +71,14 @@ class ControlPlane:
         self.wait_ready()
         return self
 
+    def recall(self):
+        """One that another process started."""
+        self.authority = Authority(self.folder / "pki")
+        self.server = (self.folder / "server").read_text()
+        self.ports = (None, None, int(self.server.rpartition(":")[2]))
+        self.extra_args = ()
+        return self
+
     def write_files(self):
         names = ["IP:127.0.0.1", "IP:" + SERVICE_IP, "IP:" + self.address, "DNS:localhost",
                  "DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc",

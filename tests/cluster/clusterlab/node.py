@@ -43,6 +43,7 @@ class Node:
 
     def __init__(self, cluster, number):
         self.cluster = cluster
+        self.number = number
         self.name = "n%d" % number
         self.full_name = "%s-%s" % (cluster.name, self.name)
         self.folder = cluster.folder / self.name
@@ -86,8 +87,7 @@ class Node:
             "cniVersion": "0.4.0", "name": "pods", "plugins": [
                 {"type": "bridge", "bridge": "cni0", "isDefaultGateway": True, "hairpinMode": True,
                  "ipam": {"type": "host-local", "dataDir": str(self.folder / "ipam"),
-                          "ranges": [[{"subnet": self.pods}]],
-                          "routes": [{"dst": "0.0.0.0/0"}]}},
+                          "ranges": [[{"subnet": self.pods}]]}},
                 {"type": "portmap", "capabilities": {"portMappings": True}}]})
         authority = self.cluster.control_plane.authority
         certificate, key = authority.issue(self.name, self.name,
@@ -113,7 +113,8 @@ class Node:
                              "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
             "podLogsDir": str(self.folder / "pod-logs"),
             "volumePluginDir": str(self.folder / "plugins"),
-            "nodeStatusUpdateFrequency": "4s", "syncFrequency": "5s"})
+            "nodeStatusUpdateFrequency": "4s", "nodeLeaseDurationSeconds": 12,
+            "syncFrequency": "5s"})
         # Limits of the whole machine are not ours to set.
         write("proxy.json", {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",

@@ -97,4 +97,4 @@ class Processes:
     def tail(self, name, lines=15):
         file = self.log_file(name)
         text = file.read_text(errors="replace") if file.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(line[:300] for line in text.splitlines()[-lines:])
