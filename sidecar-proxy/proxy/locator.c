@@ -3,8 +3,8 @@
 #include "common/hashmap.h"
 #include "common/json.h"
 #include "common/metrics.h"
+#include "common/replicas.h"
 #include "sidecar-proxy/proxy/address.h"
-#include "sidecar-proxy/proxy/replicas.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -77,6 +77,9 @@ int locator_new(struct loop *loop, const char *replicas, struct locator **ret, s
     l->loop = loop;
     hashmap_init(&l->entries);
     int r = replicas_new(loop, replicas, &l->replicas, err);
+    if (r == 0 && replicas_none(l->replicas)) {
+        r = err_text(err, -EINVAL, "no state service is named");
+    }
     if (r == 0) {
         r = http_client_new(loop, &options, &l->http, err);
     }
@@ -204,7 +207,8 @@ static bool lookup(struct locator_entry *e)
 
     e->replica %= replicas_count(l->replicas);
     AUTO(str)
-    char *url = xasprintf("http://%s/v1/devices/%s", replicas_at(l->replicas, e->replica), e->uuid);
+    char *url =
+        xasprintf("http://%s/v1/devices/%s", replicas_at(l->replicas, e->replica)->text, e->uuid);
     struct http_request request = {
         .method = "GET",
         .url = url,

@@ -28,7 +28,7 @@ struct locator_wait {
     void (*on_located)(struct locator_wait *wait, const struct location *location);
 };
 
-/* replicas: "host:port,name:port", see replicas.h. */
+/* replicas: "host:port,name:port", see common/replicas.h. */
 int locator_new(struct loop *loop, const char *replicas, struct locator **ret, struct err *err);
 void locator_close(struct locator *locator); /* nobody waits any more */
 

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define RESOLVE_MS 10000
 #define CONNECT_MS 3000
 #define ACK_MS 10000 /* a snapshot that is not acknowledged by then was not understood */
 #define BACKOFF_FIRST_MS 100
@@ -18,7 +17,6 @@
 #define INCOMING_MAX 65536
 
 enum feed_state {
-    FEED_RESOLVING,
     FEED_CONNECTING,
     FEED_GREETED,  /* hello is said; there is nothing yet to be told */
     FEED_TELLING,  /* the snapshot is on its way */
@@ -30,7 +28,6 @@ enum feed_state {
 };
 #define FEED_STATES (FEED_CLOSED + 1)
 enum feed_event {
-    EV_ADDRESS, /* the name has one */
     EV_OPENED,
     EV_SYNCED, /* we are in step with OpenVPN */
     EV_ACKED,
@@ -46,9 +43,6 @@ struct feed_client {
     enum feed_state state;
     struct loop_timer *timer;
     enum feed_event timer_event;
-    struct loop_resolve *resolve;
-    char address[64];  /* found for the name; numeric */
-    unsigned attempts; /* chooses among several addresses */
     struct ws_client *ws;
     struct sessions_watcher watcher;
     bool synced;
@@ -119,20 +113,6 @@ static void on_down(void *arg, const struct session *s, int64_t at_ms)
 
 /* --- the socket's callbacks --- */
 
-static void on_addresses(void *arg, int result, const char *const *addresses, size_t count)
-{
-    struct feed_client *f = arg;
-
-    f->resolve = NULL;
-    if (result < 0 || count == 0) {
-        log_debug("state service not found", "host", f->o.at.host, NULL);
-        feed(f, EV_ENDED);
-        return;
-    }
-    snprintf(f->address, sizeof(f->address), "%s", addresses[f->attempts++ % count]);
-    feed(f, EV_ADDRESS);
-}
-
 static void on_open(void *arg)
 {
     struct feed_client *f = arg;
@@ -159,7 +139,7 @@ static void on_message(void *arg, const char *text, size_t len)
         return;
     }
     if (feed_parse(text, len, &m, &err) < 0) {
-        log_warn("state service said something odd", "host", f->o.at.host, "why", err.text, NULL);
+        log_warn("state service said something odd", "at", f->o.address, "why", err.text, NULL);
         later(f, EV_TROUBLE, 0);
         return;
     }
@@ -176,26 +156,20 @@ static void on_ws_closed(void *arg, const char *why)
 
     f->ws = NULL;
     if (is_telling(f)) {
-        log_warn("state service lost", "host", f->o.at.host, "port", NUM(f->o.at.port), "why", why,
-                 NULL);
+        log_warn("state service lost", "host", f->o.host, "at", f->o.address, "port",
+                 NUM(f->o.port), "why", why, NULL);
     }
     feed(f, EV_ENDED);
 }
 
 /* --- acts --- */
 
-static void find_address(struct feed_client *f)
-{
-    later(f, EV_TIMER, RESOLVE_MS);
-    f->resolve = loop_resolve_start(f->o.loop, f->o.at.host, on_addresses, f);
-}
-
 static void connect_to(struct feed_client *f)
 {
     struct ws_client_options options = {
-        .address = f->address,
-        .port = f->o.at.port,
-        .host = f->o.at.host,
+        .address = f->o.address,
+        .port = f->o.port,
+        .host = f->o.host,
         .path = "/v1/feed",
         .protocol = "vpn-state.v1",
         .bearer = f->o.token,
@@ -240,8 +214,8 @@ static void tell_all(struct feed_client *f)
 
 static void heard(struct feed_client *f)
 {
-    log_info("state service has our sessions", "host", f->o.at.host, "port", NUM(f->o.at.port),
-             "sessions", NUM((long long)sessions_count(f->o.sessions)), NULL);
+    log_info("state service has our sessions", "host", f->o.host, "at", f->o.address, "port",
+             NUM(f->o.port), "sessions", NUM((long long)sessions_count(f->o.sessions)), NULL);
     backoff_reset(&f->backoff);
     metric_add(&session_metrics.feeds_live, 1);
     f->o.on_change(f->o.arg);
@@ -263,22 +237,9 @@ static void wait_awhile(struct feed_client *f)
     later(f, EV_TIMER, backoff_next_ms(&f->backoff));
 }
 
-static void give_up_finding(struct feed_client *f)
-{
-    if (f->resolve != NULL) {
-        loop_resolve_cancel(f->resolve);
-        f->resolve = NULL;
-    }
-    wait_awhile(f);
-}
-
 /* Ends from the loop's next round, so that on_closed never runs within a call of the owner. */
 static void finish(struct feed_client *f)
 {
-    if (f->resolve != NULL) {
-        loop_resolve_cancel(f->resolve);
-        f->resolve = NULL;
-    }
     later(f, EV_TIMER, 0);
 }
 
@@ -304,62 +265,54 @@ struct feed_transition {
 };
 
 /* The whole life. */
-static const struct feed_transition table[FEED_STATES][FEED_EVENTS] =
-    {
-        [FEED_RESOLVING] =
-            {
-                [EV_ADDRESS] = {connect_to, FEED_CONNECTING},
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_TIMER] = {give_up_finding, FEED_WAITING},
-                [EV_STOP] = {finish, FEED_CLOSED},
-            },
-        [FEED_CONNECTING] =
-            {
-                [EV_OPENED] = {say_hello, FEED_GREETED},
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_STOP] = {hang_up, FEED_STOPPING},
-            },
-        [FEED_GREETED] =
-            {
-                [EV_SYNCED] = {tell_all, FEED_TELLING},
-                [EV_TROUBLE] = {hang_up, FEED_LEAVING},
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_STOP] = {hang_up, FEED_STOPPING},
-            },
-        [FEED_TELLING] =
-            {
-                [EV_ACKED] = {heard, FEED_LIVE},
-                [EV_TROUBLE] = {hang_up, FEED_LEAVING},
-                [EV_TIMER] = {hang_up, FEED_LEAVING},
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_STOP] = {hang_up, FEED_STOPPING},
-            },
-        [FEED_LIVE] =
-            {
-                [EV_TROUBLE] = {hang_up, FEED_LEAVING},
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_STOP] = {hang_up, FEED_STOPPING},
-            },
-        [FEED_LEAVING] =
-            {
-                [EV_ENDED] = {wait_awhile, FEED_WAITING},
-                [EV_STOP] = {stay, FEED_STOPPING},
-            },
-        [FEED_WAITING] =
-            {
-                [EV_TIMER] = {find_address, FEED_RESOLVING},
-                [EV_STOP] = {finish, FEED_CLOSED},
-            },
-        [FEED_STOPPING] =
-            {
-                [EV_ENDED] = {finish, FEED_CLOSED},
-                [EV_STOP] = {stay, FEED_STOPPING},
-            },
-        [FEED_CLOSED] =
-            {
-                [EV_TIMER] = {end, FEED_CLOSED},
-                [EV_STOP] = {stay, FEED_CLOSED},
-            },
+static const struct feed_transition table[FEED_STATES][FEED_EVENTS] = {
+    [FEED_CONNECTING] =
+        {
+            [EV_OPENED] = {say_hello, FEED_GREETED},
+            [EV_ENDED] = {wait_awhile, FEED_WAITING},
+            [EV_STOP] = {hang_up, FEED_STOPPING},
+        },
+    [FEED_GREETED] =
+        {
+            [EV_SYNCED] = {tell_all, FEED_TELLING},
+            [EV_TROUBLE] = {hang_up, FEED_LEAVING},
+            [EV_ENDED] = {wait_awhile, FEED_WAITING},
+            [EV_STOP] = {hang_up, FEED_STOPPING},
+        },
+    [FEED_TELLING] =
+        {
+            [EV_ACKED] = {heard, FEED_LIVE},
+            [EV_TROUBLE] = {hang_up, FEED_LEAVING},
+            [EV_TIMER] = {hang_up, FEED_LEAVING},
+            [EV_ENDED] = {wait_awhile, FEED_WAITING},
+            [EV_STOP] = {hang_up, FEED_STOPPING},
+        },
+    [FEED_LIVE] =
+        {
+            [EV_TROUBLE] = {hang_up, FEED_LEAVING},
+            [EV_ENDED] = {wait_awhile, FEED_WAITING},
+            [EV_STOP] = {hang_up, FEED_STOPPING},
+        },
+    [FEED_LEAVING] =
+        {
+            [EV_ENDED] = {wait_awhile, FEED_WAITING},
+            [EV_STOP] = {stay, FEED_STOPPING},
+        },
+    [FEED_WAITING] =
+        {
+            [EV_TIMER] = {connect_to, FEED_CONNECTING},
+            [EV_STOP] = {finish, FEED_CLOSED},
+        },
+    [FEED_STOPPING] =
+        {
+            [EV_ENDED] = {finish, FEED_CLOSED},
+            [EV_STOP] = {stay, FEED_STOPPING},
+        },
+    [FEED_CLOSED] =
+        {
+            [EV_TIMER] = {end, FEED_CLOSED},
+            [EV_STOP] = {stay, FEED_CLOSED},
+        },
 };
 
 static void feed(struct feed_client *f, enum feed_event ev)

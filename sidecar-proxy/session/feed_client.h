@@ -1,19 +1,20 @@
 /* feed_client: keeps one state service told of our sessions (vpn-state.v1), over its whole life:
- * find the address, connect, hello, snapshot, then each change as it happens; and again from the
- * start for ever. It holds no queue of its own: what does not fit into the socket's is told by the
- * next snapshot. Nothing is said of sessions before feed_client_sync(): until we are in step with
- * OpenVPN, what the service knew before is nearer to the truth. */
+ * connect, hello, snapshot, then each change as it happens; and again from the start for ever. It
+ * holds no queue of its own: what does not fit into the socket's is told by the next snapshot.
+ * Nothing is said of sessions before feed_client_sync(): until we are in step with OpenVPN, what
+ * the service knew before is nearer to the truth. */
 #pragma once
 
 #include "common/loop.h"
-#include "common/endpoint.h"
 #include "sidecar-proxy/session/feed_message.h"
 
 struct feed_client;
 
 struct feed_client_options { /* copied; what is pointed to is borrowed */
     struct loop *loop;
-    struct endpoint at;
+    char address[48]; /* numeric */
+    uint16_t port;
+    const char *host;  /* its name */
     const char *token; /* hex; borrowed */
     struct feed_identity me;
     struct sessions *sessions;

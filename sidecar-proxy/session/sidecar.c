@@ -26,8 +26,7 @@ static void on_housekeeping(void *arg)
     verdicts_expire(&s->verdicts, clock_monotonic_ms(), keep_s * 1000);
 }
 
-static int read_options(struct sidecar *s, struct endpoint *states, size_t *state_count,
-                        struct err *err)
+static int read_options(struct sidecar *s, struct err *err)
 {
     struct subnet subnet;
     int r = subnet_parse(s->o.subnet, &subnet, err);
@@ -37,11 +36,6 @@ static int read_options(struct sidecar *s, struct endpoint *states, size_t *stat
     }
     if (r < 0) {
         return err_wrap(err, "--subnet");
-    }
-    r = endpoint_parse_list(s->o.states != NULL ? s->o.states : "", states,
-                            VERDICT_QUERY_STATES_MAX, state_count, err);
-    if (r < 0) {
-        return err_wrap(err, "--state");
     }
     if (strlen(s->o.epoch) > RECORD_EPOCH_MAX) {
         return err_text(err, -EINVAL, "--epoch is over %d bytes", RECORD_EPOCH_MAX);
@@ -188,41 +182,53 @@ static int open_link(struct sidecar *s, struct err *err)
     return r;
 }
 
-static void open_feeds(struct sidecar *s, const struct endpoint *states, size_t count)
+static void on_feeds_closed(void *arg)
 {
-    struct feed_client_options options = {
+    struct sidecar *s = arg;
+
+    s->feeds = NULL;
+    sidecar_part_closed(s);
+}
+
+static void open_feeds(struct sidecar *s)
+{
+    const char *proxy = s->o.proxy_advertise != NULL ? s->o.proxy_advertise : s->o.proxy_listen;
+    const struct feeds_options options = {
         .loop = s->o.loop,
-        .token = s->feed_token,
+        .states = s->states,
+        .service_key = s->o.service_key,
         .me = {.pool = s->o.pool,
                .index = s->o.index,
                .epoch = s->o.epoch,
-               .proxy = s->o.proxy_advertise != NULL ? s->o.proxy_advertise : s->o.proxy_listen,
+               .proxy = proxy != NULL ? proxy : "",
                .subnet = s->o.subnet},
         .sessions = &s->sessions,
         .verdicts = &s->verdicts,
         .on_stale = sidecar_on_stale,
         .on_change = sidecar_on_feed_change,
-        .on_closed = sidecar_part_closed,
+        .on_closed = on_feeds_closed,
         .arg = s,
     };
-    uint8_t token[SECRET_BYTES];
 
-    options.me.proxy = options.me.proxy != NULL ? options.me.proxy : "";
-    secret_derive(s->o.service_key, "vpn-state feed", token);
-    secret_hex(token, s->feed_token);
-    while (s->feed_count < count) {
-        options.at = states[s->feed_count];
-        s->feeds[s->feed_count++] = feed_client_open(&options);
-    }
+    s->feeds = feeds_open(&options);
 }
 
-static int open_parts(struct sidecar *s, const struct endpoint *states, size_t state_count,
-                      struct err *err)
+static int open_states(struct sidecar *s, struct err *err)
+{
+    int r = replicas_new(s->o.loop, s->o.states != NULL ? s->o.states : "", &s->states, err);
+
+    if (r < 0) {
+        return err_wrap(err, "--state");
+    }
+    return verdict_asker_new(s->o.loop, s->states, s->o.service_key, &s->asker, err);
+}
+
+static int open_parts(struct sidecar *s, struct err *err)
 {
     int r = open_apis(s, err);
 
     if (r == 0) {
-        r = verdict_asker_new(s->o.loop, states, state_count, s->o.service_key, &s->asker, err);
+        r = open_states(s, err);
     }
     if (r < 0) {
         return r;
@@ -261,6 +267,7 @@ static void free_parts(struct sidecar *s)
     drain_close(s->drain);
     auth_close(s->auth);
     verdict_asker_close(s->asker);
+    replicas_close(s->states);
     reporter_api_close(s->reporter);
     tracker_close(s->tracker);
     balena_api_close(s->proxy_api);
@@ -272,7 +279,6 @@ static void free_parts(struct sidecar *s)
     session_metrics_close(&s->sessions);
     sessions_clear(&s->sessions);
     verdicts_clear(&s->verdicts);
-    secret_wipe(s->feed_token, sizeof(s->feed_token));
     free(s);
 }
 
@@ -280,12 +286,10 @@ static void on_stop_look(void *arg);
 
 int sidecar_open(const struct sidecar_options *options, struct sidecar **ret, struct err *err)
 {
-    struct endpoint states[VERDICT_QUERY_STATES_MAX];
-    size_t state_count = 0;
     struct sidecar *s = xcalloc(1, sizeof(*s));
 
     s->o = *options;
-    int r = read_options(s, states, &state_count, err);
+    int r = read_options(s, err);
     if (r < 0) {
         free(s);
         return r;
@@ -301,13 +305,13 @@ int sidecar_open(const struct sidecar_options *options, struct sidecar **ret, st
     s->stop_timer = loop_timer_new(s->o.loop, on_stop_look, s);
     s->housekeeping = loop_timer_new(s->o.loop, on_housekeeping, s);
     loop_timer_start(s->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
-    r = open_parts(s, states, state_count, err);
+    r = open_parts(s, err);
     if (r < 0) {
         list_init(&s->watcher.in_watchers);
         free_parts(s);
         return r;
     }
-    open_feeds(s, states, state_count);
+    open_feeds(s);
     sessions_watch(&s->sessions, &s->watcher); /* last: the phase follows what the others heard */
     resume_drain(s);
     sidecar_tell_feeds(s);
@@ -346,12 +350,10 @@ static void close_all(struct sidecar *s)
 
     s->closing = true;
     loop_timer_stop(s->stop_timer);
-    s->open_parts = s->feed_count + 1;
+    s->open_parts = 2;
     log_info("stopping", "unreported", NUM((long long)reporter_api_unreported(s->reporter)),
              "instance", ended ? "has ended" : "lives on", NULL);
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_close(s->feeds[i], ended);
-    }
+    feeds_close(s->feeds, ended);
     link_close(s->link);
 }
 

@@ -18,8 +18,8 @@ static const char *phase_of(const struct sidecar *s)
 
 void sidecar_tell_feeds(struct sidecar *s)
 {
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_info(s->feeds[i], reporter_api_service_id(s->reporter), phase_of(s));
+    if (s->feeds != NULL) {
+        feeds_info(s->feeds, reporter_api_service_id(s->reporter), phase_of(s));
     }
 }
 
@@ -131,16 +131,6 @@ void sidecar_on_life(void *arg, uint64_t generation, int pid)
     remember(s);
 }
 
-static size_t acked_feeds(const struct sidecar *s)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < s->feed_count; i++) {
-        n += feed_client_is_acked(s->feeds[i]);
-    }
-    return n;
-}
-
 void sidecar_settle(void *arg)
 {
     reporter_api_settle(((struct sidecar *)arg)->reporter);
@@ -148,10 +138,11 @@ void sidecar_settle(void *arg)
 
 static void settle_if_all_know(struct sidecar *s)
 {
-    size_t acked = acked_feeds(s);
-
-    reporter_api_trust(s->reporter, acked > 0 || s->feed_count == 0);
-    if (tracker_synced(s->tracker) && acked == s->feed_count) {
+    if (s->feeds == NULL) {
+        return; /* closed */
+    }
+    reporter_api_trust(s->reporter, feeds_some_know(s->feeds));
+    if (tracker_synced(s->tracker) && feeds_all_know(s->feeds)) {
         sidecar_settle(s);
     }
 }
@@ -160,8 +151,8 @@ void sidecar_on_synced(void *arg)
 {
     struct sidecar *s = arg;
 
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_sync(s->feeds[i]);
+    if (s->feeds != NULL) {
+        feeds_sync(s->feeds);
     }
     if (!loop_timer_active(s->settle_timer)) {
         loop_timer_start(s->settle_timer, SETTLE_MS, 0);
@@ -200,8 +191,8 @@ void sidecar_on_verdict(void *arg, const struct verdict *v)
 {
     struct sidecar *s = arg;
 
-    for (size_t i = 0; i < s->feed_count; i++) {
-        feed_client_verdict(s->feeds[i], v);
+    if (s->feeds != NULL) {
+        feeds_verdict(s->feeds, v);
     }
 }
 

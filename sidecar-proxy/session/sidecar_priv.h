@@ -6,7 +6,7 @@
 #include "sidecar-proxy/management/link.h"
 #include "sidecar-proxy/session/auth.h"
 #include "sidecar-proxy/session/drain.h"
-#include "sidecar-proxy/session/feed_client.h"
+#include "sidecar-proxy/session/feeds.h"
 #include "sidecar-proxy/session/record.h"
 #include "sidecar-proxy/session/reporter_api.h"
 #include "sidecar-proxy/session/sidecar.h"
@@ -30,9 +30,8 @@ struct sidecar {
     struct device_router *router;
     struct proxy *proxy;
     struct link *link;
-    struct feed_client *feeds[VERDICT_QUERY_STATES_MAX];
-    size_t feed_count;
-    char feed_token[SECRET_HEX_LEN + 1];
+    struct replicas *states;
+    struct feeds *feeds; /* NULL: not yet, or closed */
     struct loop_timer *settle_timer;
     struct loop_timer *stop_timer;
     struct loop_timer *housekeeping;
@@ -42,7 +41,7 @@ struct sidecar {
     bool closing;  /* all is told: the parts are being closed */
     int64_t stop_by_ms;
     bool proxy_drained;
-    size_t open_parts; /* link and feeds, while closing */
+    int open_parts; /* of link and feeds, while closing */
 };
 
 /* Callbacks of the parts; arg is the sidecar. */
@@ -60,7 +59,7 @@ struct control_status sidecar_on_status(void *arg);
 void sidecar_on_drain(void *arg, const struct control_drain *d);
 void sidecar_on_moving(void *arg);
 void sidecar_settle(void *arg);
-void sidecar_part_closed(void *arg); /* the link or a feed */
+void sidecar_part_closed(void *arg); /* the link or the feeds */
 
 /* Starts a drain, or gives it other figures; pause_s as in drain.h. */
 void sidecar_drain(struct sidecar *s, const struct control_drain *d, int64_t pause_s);

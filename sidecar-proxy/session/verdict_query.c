@@ -4,7 +4,6 @@
 #include "common/json.h"
 #include "common/secret.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define VERDICT_QUERY_IN_FLIGHT 64
@@ -13,8 +12,7 @@
 struct verdict_asker {
     struct loop *loop;
     struct http_client *http;
-    char *urls[VERDICT_QUERY_STATES_MAX];
-    size_t count;
+    const struct replicas *states;
     char token[SECRET_HEX_LEN + 1];
     struct list queries;
 };
@@ -26,7 +24,7 @@ struct ask {
 
 struct verdict_query {
     struct list in_asker;
-    struct ask asks[VERDICT_QUERY_STATES_MAX];
+    struct ask asks[REPLICAS_MAX];
     size_t count;
     struct loop_timer *done; /* hands the result over in the loop's next round */
     int64_t at_ms;
@@ -34,8 +32,8 @@ struct verdict_query {
     void *arg;
 };
 
-int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t count,
-                      const char *service_key, struct verdict_asker **ret, struct err *err)
+int verdict_asker_new(struct loop *loop, const struct replicas *states, const char *service_key,
+                      struct verdict_asker **ret, struct err *err)
 {
     struct verdict_asker *a = xcalloc(1, sizeof(*a));
     struct http_client_options options = {
@@ -46,7 +44,6 @@ int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t c
     };
     uint8_t token[SECRET_BYTES];
 
-    assert(count <= VERDICT_QUERY_STATES_MAX);
     int r = http_client_new(loop, &options, &a->http, err);
     if (r < 0) {
         free(a);
@@ -54,9 +51,7 @@ int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t c
     }
     a->loop = loop;
     list_init(&a->queries);
-    for (a->count = 0; a->count < count; a->count++) {
-        a->urls[a->count] = endpoint_url(&states[a->count]);
-    }
+    a->states = states;
     secret_derive(service_key, "vpn-state feed", token);
     secret_hex(token, a->token);
     *ret = a;
@@ -73,9 +68,6 @@ void verdict_asker_close(struct verdict_asker *a)
         verdict_query_cancel(CONTAINER_OF(at, struct verdict_query, in_asker));
     }
     http_client_close(a->http);
-    for (size_t i = 0; i < a->count; i++) {
-        free(a->urls[i]);
-    }
     secret_wipe(a->token, sizeof(a->token));
     free(a);
 }
@@ -126,10 +118,10 @@ static void on_answer(void *arg, int result, const struct http_response *res, co
     }
 }
 
-static void ask_one(struct verdict_asker *a, struct verdict_query *q, const char *base,
+static void ask_one(struct verdict_asker *a, struct verdict_query *q, const char *at,
                     const char *uuid, const struct fingerprint *f)
 {
-    AUTO(str) char *url = xasprintf("%s/v1/verdicts/%s/%s", base, uuid, f->text);
+    AUTO(str) char *url = xasprintf("http://%s/v1/verdicts/%s/%s", at, uuid, f->text);
     struct ask *ask = &q->asks[q->count++];
     struct http_request request = {
         .method = "GET",
@@ -156,8 +148,8 @@ struct verdict_query *verdict_query_start(struct verdict_asker *a, const char *u
     q->on_done = on_done;
     q->arg = arg;
     list_append(&a->queries, &q->in_asker);
-    for (size_t i = 0; i < a->count; i++) {
-        ask_one(a, q, a->urls[i], uuid, f);
+    for (size_t i = 0; i < replicas_count(a->states); i++) {
+        ask_one(a, q, replicas_at(a->states, i)->text, uuid, f);
     }
     if (still_asked(q) == 0) {
         loop_timer_start(q->done, 0, 0);

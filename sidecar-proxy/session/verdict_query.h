@@ -3,20 +3,17 @@
  */
 #pragma once
 
-#include "common/loop.h"
-#include "common/endpoint.h"
+#include "common/replicas.h"
 #include "sidecar-proxy/session/verdicts.h"
 
 #define VERDICT_QUERY_TIMEOUT_MS 2000
-#define VERDICT_QUERY_STATES_MAX 16
 
 struct verdict_asker;
 struct verdict_query;
 
-/* service_key: the token is derived from it. states are copied, at most VERDICT_QUERY_STATES_MAX.
- */
-int verdict_asker_new(struct loop *loop, const struct endpoint *states, size_t count,
-                      const char *service_key, struct verdict_asker **ret, struct err *err);
+/* service_key: the token is derived from it. states is borrowed. */
+int verdict_asker_new(struct loop *loop, const struct replicas *states, const char *service_key,
+                      struct verdict_asker **ret, struct err *err);
 void verdict_asker_close(struct verdict_asker *a); /* no callback afterwards; NULL is fine */
 
 /* at_ms: Unix time of the API's yes, 0: nobody vouches. */

@@ -86,7 +86,9 @@ static int set_up(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
     struct feed_client_options options = {
-        .at = {.host = "127.0.0.1", .port = 8090},
+        .address = "127.0.0.1",
+        .port = 8090,
+        .host = "state",
         .token = "aa",
         .me = {"fleet", 1, "e", "127.0.0.1:21001", "100.64.0.0/20"},
         .on_stale = on_stale,
@@ -188,6 +190,7 @@ static void test_feed_greets_and_tells(void **state)
     feed_client_info(f->feed, 12, "ready");
     fake_run_until(f->loop, has_socket, NULL);
     assert_string_equal(socket_now->o.address, "127.0.0.1");
+    assert_string_equal(socket_now->o.host, "state");
     assert_string_equal(socket_now->o.path, "/v1/feed");
     assert_string_equal(socket_now->o.protocol, "vpn-state.v1");
     assert_string_equal(socket_now->o.bearer, "aa");
