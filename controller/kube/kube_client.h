@@ -119,7 +119,8 @@ struct kube_client_options {
     const char *user_agent;           /* "vpn-controller/0.1.0"; NULL: "openbalena-vpn/{version}" */
     double requests_per_s;            /* over all but urgent ones; 0: 50 */
     unsigned burst;                   /* 0: 100 */
-    size_t max_response;              /* bytes of an answer that is not streamed; 0: 8 MiB */
+    uint32_t reread_ms;  /* files of certificates and tokens are read anew that often; 0: 50 s */
+    size_t max_response; /* bytes of an answer that is not streamed; 0: 8 MiB */
 };
 
 /* Reads certificates (and the token) now, so that a wrong file is an error at start. */

@@ -17,7 +17,7 @@
 
 /* Something secret or certified that is either here or in a file that may change at any time. */
 struct kube_material {
-    char *file; /* absolute, or relative to the working directory; wins over data; or NULL */
+    char *file; /* wins over data; or NULL */
     char *data; /* as it is used: PEM, a token; NUL-terminated; or NULL */
 };
 
