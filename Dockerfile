@@ -32,7 +32,6 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="openbalena-vpn" \
       org.opencontainers.image.description="A VPN for fleets of balena devices: controller, OpenVPN with its sidecar, state service, CONNECT proxy, balancer" \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=runtime / /

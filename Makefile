@@ -3,14 +3,16 @@
 #   make run      build, then run a pool on this machine; without an API in the environment with a
 #                 stand-in for it and three demo devices
 #   make test     everything, with sanitizers, end to end with the real openvpn and haproxy (root)
-#   make check    before a commit, under a minute: format, gcc and clang, unit, replay, corpora
+#   make check    before a commit, in under a minute: format, gcc and clang, unit, replay, corpora
+#   make cluster  a Kubernetes cluster of two nodes on this machine, with a pool, the stand-in and three
+#                 demo devices (root); make cluster-down removes every trace
 #   make bench    the numbers of the README
 #   make clean
 #
 # Packagers:      cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
 #                 cmake --build build/release      (both: make build)
 #                 DESTDIR=... cmake --install build/release --prefix /usr
-.PHONY: help build run test check bench dev clean
+.PHONY: help build run test check bench dev clean cluster cluster-down
 
 JOBS ?= $(shell nproc)
 
@@ -32,7 +34,15 @@ run: build
 	@exec scripts/demo --bin build/release/bin
 
 test: dev
+	@scripts/deps cluster
 	ctest --test-dir build/dev --output-on-failure -j 2
+
+cluster:
+	@scripts/deps run cluster
+	@scripts/cluster up
+
+cluster-down:
+	@scripts/cluster down
 
 check:
 	@scripts/deps build test

@@ -16,8 +16,9 @@ import time
 
 from clusterlab import archive, coredns, mounts, programs
 from clusterlab.control_plane import ControlPlane
+from clusterlab.front import Front
 from clusterlab.kubectl import Kubectl
-from clusterlab.node import PAUSE_IMAGE, Node, remove_dead_shim_sockets
+from clusterlab.node import PAUSE_IMAGE, Node, remove_leftovers
 from clusterlab.wait import wait_until
 from lab.netns import Namespace, run
 
@@ -121,6 +122,7 @@ class Cluster:
             node.load(names)
             node.start_kubelet()
             node.start_proxy()
+        self.front.balance(self.nodes)
         kubectl = self.kubectl()
         wait_until(lambda: self.all_ready(kubectl), 90, "the nodes are ready", step=0.5)
 
@@ -147,6 +149,19 @@ class Cluster:
                     "--timeout=90s")
 
     # --- use ---
+
+    @property
+    def front(self):
+        return Front(self.lan, self.address(100))
+
+    def cut_off(self, node):
+        """Its cable is pulled, and the front notices."""
+        node.cut_off()
+        self.front.balance([n for n in self.nodes if n is not node])
+
+    def reconnect(self, node):
+        node.reconnect()
+        self.front.balance(self.nodes)
 
     def kubectl(self):
         return Kubectl(self.kubeconfig)
@@ -182,7 +197,7 @@ class Cluster:
             self.lan.delete()
         run("ip", "link", "del", self.host_link, check=False)
         mounts.unmount_below(self.folder)
-        remove_dead_shim_sockets()
+        remove_leftovers(self.folder)
         shutil.rmtree(self.folder)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()

@@ -35,6 +35,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     default_runtime_name = "runc"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      Root = "{folder}/runc"
 """
 
 
@@ -192,27 +194,36 @@ class Node:
             self.namespace.delete()
         mounts.unmount_below(self.folder)
         mounts.remove_cgroup(self.full_name)
-        self.remove_links_in(pathlib.Path("/var/log/containers"))
+        forget_logs_in(self.folder)
 
-    def remove_links_in(self, folder):
-        """The kubelet's, one for each container, to its log."""
-        if not folder.exists():
-            return
-        for link in folder.iterdir():
-            if link.is_symlink() and str(link.readlink()).startswith(str(self.folder)):
-                link.unlink()
+
+def forget_logs_in(folder):
+    """The kubelet's links, one for each container, to its log."""
+    for link in pathlib.Path("/var/log/containers").glob("*"):
+        if link.is_symlink() and str(link.readlink()).startswith(str(folder)):
+            link.unlink()
+
+
+def remove_leftovers(folder):
+    """What containerd, CNI and the kubelet keep where all of their kind on a machine do, and do
+    not let be moved."""
+    for file in pathlib.Path("/var/lib/cni/results").glob("*"):
+        if str(folder) in file.read_text(errors="replace"):
+            file.unlink()
+    remove_dead_sockets()
+    for path in ("/var/lib/cni/results", "/var/lib/cni", "/var/log/containers",
+                 "/var/lib/kubelet/device-plugins", "/var/lib/kubelet",
+                 "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+                 "/usr/libexec/kubernetes/kubelet-plugins/volume",
+                 "/usr/libexec/kubernetes/kubelet-plugins", "/usr/libexec/kubernetes"):
         with contextlib.suppress(OSError):
-            folder.rmdir()
+            pathlib.Path(path).rmdir()
 
 
-def remove_dead_shim_sockets():
-    """containerd's shims leave theirs when they are killed; all share one folder."""
-    folder = pathlib.Path("/run/containerd/s")
-    if not folder.exists():
-        return
+def remove_dead_sockets():
+    """Those of containerd's shims and of kubelets that were killed."""
     listening = pathlib.Path("/proc/net/unix").read_text()
-    for sock in folder.iterdir():
-        if str(sock) not in listening:
-            sock.unlink(missing_ok=True)
-
-
+    for folder in ("/run/containerd/s", "/var/lib/kubelet/device-plugins"):
+        for file in pathlib.Path(folder).glob("*"):
+            if file.is_socket() and str(file) not in listening:
+                file.unlink(missing_ok=True)
