@@ -17,7 +17,7 @@ struct members {
     struct members_options options;
     char *backend;
     struct server_list *desired, *observed;
-    bool told;     /* what to have: before that it touches nothing */
+    bool told;     /* what to have: before that it looks, and touches nothing */
     bool answered; /* ever */
     bool known;    /* observed is haproxy's answer */
     bool settled;  /* the last comparison, begun after the last change, found no difference */
@@ -92,6 +92,10 @@ static void carry_out(struct members *m)
 {
     struct buf plan;
 
+    if (!m->told) {
+        end_comparison(m, SYNC_EVERY_MS);
+        return;
+    }
     buf_init(&plan, PLAN_MAX);
     m->failed = servers_plan(m->backend, m->desired, m->observed, &plan) < 0;
     m->settled = plan.len == 0 && !m->failed && !m->again;
@@ -197,7 +201,7 @@ void members_sync(struct members *m)
     m->settled = false;
     if (m->busy) {
         m->again = true;
-    } else if (m->told) {
+    } else {
         loop_timer_start(m->timer, 0, 0);
     }
 }

@@ -18,9 +18,10 @@ struct members_options {     /* copied */
 struct members *members_new(struct loop *loop, const struct members_options *options);
 void members_close(struct members *m);
 
-/* From now on haproxy is to have these; copied. Nothing is done before the first time. */
+/* From now on haproxy is to have these; copied. Before the first time nothing is changed. */
 void members_set(struct members *m, const struct server_list *desired);
-/* Compare now, e.g. because haproxy was started. */
+/* Look and compare now, e.g. because haproxy was started. Nothing happens before this or
+ * members_set(). */
 void members_sync(struct members *m);
 /* As haproxy itself last said, NULL: it does not answer. Borrowed until the loop's next round. */
 const struct server_list *members_observed(const struct members *m);

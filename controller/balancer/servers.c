@@ -15,6 +15,19 @@ const struct server *servers_find(const struct server_list *list, const char *na
     return NULL;
 }
 
+bool servers_same(const struct server_list *a, const struct server_list *b)
+{
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        const struct server *x = &a->items[i];
+        const struct server *y = &b->items[i];
+        if (x->mode != y->mode || strcmp(x->name, y->name) != 0 ||
+            strcmp(x->address, y->address) != 0) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
 char *servers_stat_command(const char *backend)
 {
     return xasprintf("show stat %s 4 -1", backend);

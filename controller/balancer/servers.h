@@ -30,6 +30,8 @@ struct server_list {
 };
 
 const struct server *servers_find(const struct server_list *list, const char *name);
+/* Names, addresses and modes, in the same order? */
+bool servers_same(const struct server_list *a, const struct server_list *b);
 
 /* Of the reply to servers_stat_command(). -EPROTO: not such a reply, err says why. */
 int servers_parse(const char *reply, const char *backend, struct server_list *ret, struct err *err);
