@@ -13,20 +13,10 @@ void roster_clear(struct roster *r)
     roster_init(r, r->grace_ends_ms);
 }
 
-const struct roster_entry *roster_find(const struct roster *r, uint32_t index)
+static bool names(const struct roster *r, uint32_t index, const char *epoch)
 {
     for (size_t n = 0; n < r->count; n++) {
-        if (r->entries[n].index == index) {
-            return &r->entries[n];
-        }
-    }
-    return NULL;
-}
-
-static bool names(const struct roster *r, const struct table_instance *i)
-{
-    for (size_t n = 0; n < r->count; n++) {
-        if (r->entries[n].index == i->index && strcmp(r->entries[n].epoch, i->epoch) == 0) {
+        if (r->entries[n].index == index && strcmp(r->entries[n].epoch, epoch) == 0) {
             return true;
         }
     }
@@ -44,7 +34,7 @@ void roster_set(struct roster *r, struct roster_entry *entries, size_t count, st
     r->told = true;
     for (struct table_instance *i = table_instances(t); i != NULL; i = next) {
         next = i->next;
-        if (!names(r, i)) {
+        if (!names(r, i->index, i->epoch)) {
             table_drop(t, i, i->feed, "the controller says that this instance is gone", now);
         }
     }
@@ -62,11 +52,10 @@ bool roster_heard(const struct roster_entry *entry, const struct table *t)
 
 bool roster_admits(const struct roster *r, const struct table *t, const struct table_hello *h)
 {
-    const struct roster_entry *entry = roster_find(r, h->index);
     const struct table_instance *i = table_find_instance(t, h->pool, h->index);
 
-    return entry == NULL || i == NULL || i->feed == NULL || strcmp(i->epoch, h->epoch) == 0 ||
-           strcmp(i->epoch, entry->epoch) != 0;
+    return i == NULL || i->feed == NULL || strcmp(i->epoch, h->epoch) == 0 ||
+           !names(r, i->index, i->epoch) || names(r, h->index, h->epoch);
 }
 
 bool roster_ready(struct roster *r, const struct table *t, int64_t mono_ms)

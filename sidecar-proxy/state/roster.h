@@ -1,7 +1,8 @@
 /* roster: which instances exist, as the controller says (PUT /v1/expected), and from that: do we
- * know enough to say that a device is offline? Pure.
- * Ready, once and for all, when each instance of the list has given a complete snapshot, or when
- * the grace time is over. Later newcomers start without devices, so they take nothing back. */
+ * know enough to say that a device is offline? Pure. The list is of all pools together: two may
+ * have an index in common, never an epoch. Ready, once and for all, when each instance of the list
+ * has given a complete snapshot, or when the grace time is over. Later newcomers start without
+ * devices, so they take nothing back. */
 #pragma once
 
 #include "sidecar-proxy/state/table.h"
@@ -24,8 +25,6 @@ void roster_clear(struct roster *r);
 /* Takes the list over (entries becomes the roster's) and drops from t all that it does not name. */
 void roster_set(struct roster *r, struct roster_entry *entries, size_t count, struct table *t,
                 struct table_now now);
-/* NULL: this index is not on the list. Else the entry with the epoch it should have. */
-const struct roster_entry *roster_find(const struct roster *r, uint32_t index);
 /* Is this entry's instance known, and has it given a complete snapshot? */
 bool roster_heard(const struct roster_entry *entry, const struct table *t);
 /* May a hello take the place of what t has at this index? Not if the list names the epoch that is

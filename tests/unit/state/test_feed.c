@@ -385,6 +385,27 @@ static void test_feed_of_an_epoch_that_the_list_does_not_name_is_refused(void **
     teardown(&f);
 }
 
+static void test_feed_of_another_pool_with_the_same_index_is_admitted(void **state)
+{
+    struct fixture f;
+    setup(&f);
+    struct roster_entry *entries = xcalloc(2, sizeof(*entries));
+    struct table_hello other = {
+        .pool = "other", .index = 1, .epoch = "of-the-other", .proxy = "", .subnet = ""};
+
+    entries[0] = (struct roster_entry){.index = 1, .epoch = "live"};
+    entries[1] = (struct roster_entry){.index = 1, .epoch = "of-the-other"};
+    hello(&f.w, 2, 1, "live");
+    roster_set(&f.roster, entries, 2, f.w.table, f.w.now);
+    assert_true(roster_admits(&f.roster, f.w.table, &other));
+    struct table_instance *instance;
+    assert_int_equal(table_hello(f.w.table, &other, &f.w.feeds[3].hooks, f.w.now, &instance, NULL),
+                     0);
+    strcpy(other.epoch, "older");
+    assert_false(roster_admits(&f.roster, f.w.table, &other));
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_feed_is_told_of_stale_sessions),
         cmocka_unit_test(test_feed_down_that_names_another_device_is_refused),
         cmocka_unit_test(test_feed_of_an_epoch_that_the_list_does_not_name_is_refused),
+        cmocka_unit_test(test_feed_of_another_pool_with_the_same_index_is_admitted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
