@@ -115,7 +115,8 @@ static void append_field(struct buf *b, const char *key, const char *value)
     }
 }
 
-static void append_head(struct buf *b, enum log_level level, const char *message)
+static void append_head(struct buf *b, const char *program, enum log_level level,
+                        const char *message)
 {
     struct timespec now;
     struct tm tm;
@@ -127,36 +128,55 @@ static void append_head(struct buf *b, enum log_level level, const char *message
     int ms = (int)(now.tv_nsec / 1000000);
     if (log_form == LOG_JSON) {
         buf_printf(b, "{\"ts\":\"%s.%03dZ\",\"level\":\"%s\",\"program\":\"%s\",\"msg\":\"", stamp,
-                   ms, level_names[level], log_program);
+                   ms, level_names[level], program);
         append_escaped(b, message);
         buf_append_str(b, "\"");
     } else {
-        buf_printf(b, "%s.%03dZ %-5s %s: ", stamp, ms, level_names[level], log_program);
+        buf_printf(b, "%s.%03dZ %-5s %s: ", stamp, ms, level_names[level], program);
         append_escaped(b, message);
     }
 }
 
-void log_line(enum log_level level, const char *message, ...)
+static void write_line(const char *program, enum log_level level, const char *message,
+                       va_list fields)
 {
-    if (level < log_get_level()) {
-        return;
-    }
     AUTO(buf) struct buf b;
-    va_list args;
 
     buf_init(&b, LOG_LINE_MAX);
-    append_head(&b, level, message);
-    va_start(args, message);
-    for (const char *key; (key = va_arg(args, const char *)) != NULL;) {
-        const char *value = va_arg(args, const char *);
+    append_head(&b, program, level, message);
+    for (const char *key; (key = va_arg(fields, const char *)) != NULL;) {
+        const char *value = va_arg(fields, const char *);
         if (value != NULL) {
             append_field(&b, key, value);
         }
     }
-    va_end(args);
     buf_append_str(&b, log_form == LOG_JSON ? "}\n" : "\n");
     ssize_t ignored = write(STDERR_FILENO, buf_str(&b), b.len);
     (void)ignored; /* nowhere to say that saying failed */
+}
+
+void log_line(enum log_level level, const char *message, ...)
+{
+    va_list fields;
+
+    if (level < log_get_level()) {
+        return;
+    }
+    va_start(fields, message);
+    write_line(log_program, level, message, fields);
+    va_end(fields);
+}
+
+void log_line_of(const char *program, enum log_level level, const char *message, ...)
+{
+    va_list fields;
+
+    if (level < log_get_level()) {
+        return;
+    }
+    va_start(fields, message);
+    write_line(program, level, message, fields);
+    va_end(fields);
 }
 
 struct num_text num_text(long long n)

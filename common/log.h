@@ -25,6 +25,10 @@ void log_toggle_debug(void);
 /* ... : const char *key, const char *value, ..., NULL. A NULL value is left out. */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
+/* The same in the name of another program, whose output we pass on. */
+void log_line_of(const char *program, enum log_level level, const char *message, ...)
+    __attribute__((sentinel));
+
 #define log_debug(...)                        \
     do {                                      \
         if (log_get_level() <= LOG_DEBUG) {   \

@@ -41,7 +41,10 @@ int drive_local_save(void *arg, struct err *err)
     for (int p = 0; p < LOCAL_PROGRAMS; p++) {
         s->programs[p] = *local_programs_record(d->programs, (enum local_program)p);
     }
-    return local_state_save(d->options.paths->state_file, s, err);
+    struct err why = {0};
+    int r = local_state_save(d->options.paths->state_file, s, &why);
+    snprintf(d->unsaved, sizeof(d->unsaved), "%s", r < 0 ? why.text : "");
+    return r < 0 ? err_text(err, r, "%s", why.text) : 0;
 }
 
 void drive_local_save_or_log(struct drive_local *d)
@@ -50,6 +53,14 @@ void drive_local_save_or_log(struct drive_local *d)
 
     if (drive_local_save(d, &err) < 0) {
         log_error("state is not on disk", "why", err.text, NULL);
+    }
+}
+
+/* A disk that was full may have room again. */
+static void save_again(struct drive_local *d)
+{
+    if (d->unsaved[0] != '\0' && drive_local_save(d, NULL) == 0) {
+        log_info("state is on disk again", NULL);
     }
 }
 
@@ -255,15 +266,72 @@ static void ask_planner(struct drive_local *d, int64_t now_ms)
     plan(&desired, &observed, &d->plan);
 }
 
-static void tell_conditions(struct drive_local *d)
+/* --- is anybody served? --- */
+
+const char *drive_local_program_why(const struct drive_local *d, enum local_program which)
 {
-    if (d->plan.available != d->was_available) {
-        d->was_available = d->plan.available;
-        if (!d->stopping) {
-            log_info(d->plan.available ? "the pool is available" : "the pool is not available",
-                     "ready", NUM(d->plan.ready), "replicas", NUM(d->pool.replicas), NULL);
+    if (which == LOCAL_HAPROXY && pool_is_udp(&d->pool)) {
+        return NULL;
+    }
+    switch (local_programs_state(d->programs, which)) {
+    case KEEPER_RUNNING:
+        return local_health_answers(d->health, which) ? NULL : "does not answer";
+    case KEEPER_WAITING:
+        return local_programs_last_end(d->programs, which);
+    case KEEPER_STOPPING:
+        return "is being stopped";
+    case KEEPER_IDLE:
+    case KEEPER_STATES:
+        break;
+    }
+    return "is not started yet";
+}
+
+/* The first thing that is missing, in the order of a device's way. */
+static void find_unavailable(struct drive_local *d, char *ret, size_t size)
+{
+    ret[0] = '\0';
+    for (int p = 0; p < LOCAL_PROGRAMS && ret[0] == '\0'; p++) {
+        const char *why = drive_local_program_why(d, (enum local_program)p);
+        if (why != NULL) {
+            snprintf(ret, size, "%s: %s", local_program_names[p], why);
         }
     }
+    for (size_t i = 0; !d->plan.available && i < d->count && ret[0] == '\0'; i++) {
+        char why[ERR_TEXT_MAX];
+        instance_why(d->items[i], why);
+        if (why[0] != '\0') {
+            snprintf(ret, size, "instance %u: %.480s", instance_record(d->items[i])->index, why);
+        }
+    }
+    if (!d->plan.available && ret[0] == '\0') {
+        snprintf(ret, size, "%u of %u instances are ready", d->plan.ready, d->pool.replicas);
+    }
+}
+
+static void judge(struct drive_local *d)
+{
+    char why[ERR_TEXT_MAX];
+
+    find_unavailable(d, why, sizeof(why));
+    bool other = strcmp(why, d->unavailable) != 0;
+    memcpy(d->unavailable, why, sizeof(why));
+    d->available = why[0] == '\0';
+    if (d->stopping || (!other && d->available == d->told_available)) {
+        return;
+    }
+    if (d->available) {
+        log_info("the pool is available", "ready", NUM(d->plan.ready), "replicas",
+                 NUM(d->pool.replicas), NULL);
+    } else if (d->told_available) {
+        log_warn("the pool is not available", "ready", NUM(d->plan.ready), "replicas",
+                 NUM(d->pool.replicas), "why", why, NULL);
+    }
+    d->told_available = d->available;
+}
+
+static void tell_degraded(struct drive_local *d)
+{
     if (d->plan.degraded != NULL && d->plan.degraded != d->was_degraded) {
         log_warn("the pool is degraded", "why", d->plan.degraded, NULL);
     }
@@ -288,7 +356,9 @@ void drive_local_round(void *arg)
     for (size_t i = 0; i < d->plan.count; i++) {
         carry_out(d, &d->plan.actions[i], now_ms);
     }
-    tell_conditions(d);
+    judge(d);
+    tell_degraded(d);
+    save_again(d);
     follow_members(d);
     follow_roster(d);
     if (d->stopping) {
@@ -431,30 +501,42 @@ int drive_local_find_addresses(struct drive_local *d, const struct pool_object *
     return 0;
 }
 
+/* What follows at once from the new content of d->pool; the rounds do the rest. */
+static int take_over(struct drive_local *d, struct err *err)
+{
+    int r = drive_local_find_addresses(d, &d->pool, err);
+
+    return r == 0 && d->begun ? local_programs_refresh(d->programs, err) : r;
+}
+
 int drive_local_apply(struct drive_local *d, struct pool_object *pool, struct err *err)
 {
+    struct pool_object before = d->pool;
+    char revision[17];
+
     if (!may_change(&d->pool, pool, err)) {
         return -EPERM;
     }
-    int r = drive_local_find_addresses(d, pool, err);
+    d->pool = *pool;
+    int r = take_over(d, err);
     if (r < 0) {
+        d->pool = before;
+        (void)take_over(d, NULL); /* as it was */
         return r;
     }
-    uint32_t before = d->pool.replicas;
-    pool_object_clear(&d->pool);
-    d->pool = *pool;
     *pool = (struct pool_object){0};
-    char revision[17];
     pool_object_instance_hash(&d->pool, revision);
     if (strcmp(revision, d->revision) != 0) {
         memcpy(d->revision, revision, sizeof(revision));
         d->state.pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
     }
-    if (d->pool.replicas != before) {
-        log_info("replicas changed", "from", NUM(before), "to", NUM(d->pool.replicas), NULL);
+    if (d->pool.replicas != before.replicas) {
+        log_info("replicas changed", "from", NUM(before.replicas), "to", NUM(d->pool.replicas),
+                 NULL);
     }
+    pool_object_clear(&before);
     drive_local_round_soon(d);
-    return d->begun ? local_programs_refresh(d->programs, err) : 0;
+    return 0;
 }
 
 const struct pool_object *drive_local_pool(const struct drive_local *d)

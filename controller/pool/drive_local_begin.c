@@ -278,7 +278,9 @@ static int open_parts(struct drive_local *d, struct err *err)
                                                                 .http = d->http,
                                                                 .programs = d->programs,
                                                                 .pool = &d->pool,
-                                                                .paths = d->options.paths});
+                                                                .paths = d->options.paths,
+                                                                .on_change = drive_local_round_soon,
+                                                                .arg = d});
     d->roster = roster_new(d->loop, d->http, d->options.service_key);
     d->wall = wall_new(d->loop, d->options.tools->paths[TOOL_NFT], d->pool.name, on_wall, d);
     return drive_local_find_addresses(d, &d->pool, err);
@@ -299,6 +301,7 @@ static struct drive_local *alloc(struct loop *loop, const struct drive_local_opt
     d->stopped_timer = loop_timer_new(loop, on_stopped_timer, d);
     d->state.boot = process_boot_id();
     snprintf(d->state.pool, sizeof(d->state.pool), "%s", d->pool.name);
+    snprintf(d->unavailable, sizeof(d->unavailable), "it is starting");
     pool_object_instance_hash(&d->pool, d->revision);
     return d;
 }

@@ -43,7 +43,10 @@ struct drive_local {
     struct server_list *servers, *servers_last;
     bool servers_told;
     uint32_t indices[LOCAL_INSTANCES_MAX];
-    bool was_available;
+    bool available;                 /* devices are let in, and callers: as of the newest round */
+    char unavailable[ERR_TEXT_MAX]; /* why not; "" while it is */
+    bool told_available;
+    char unsaved[ERR_TEXT_MAX]; /* why the state file is not on disk; "": it is */
     const char *was_degraded;
     char *notice;
     struct loop_timer *timer; /* the next round */
@@ -58,6 +61,9 @@ struct drive_local {
     size_t stray_count, strays_left;
     struct loop_timer *stopped_timer;
 };
+
+/* Why a program serves nobody; NULL: it does, or is not to. Borrowed. */
+const char *drive_local_program_why(const struct drive_local *d, enum local_program which);
 
 void drive_local_round(void *arg);
 void drive_local_round_soon(void *arg);

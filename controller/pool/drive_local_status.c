@@ -57,6 +57,9 @@ static void put_instance(const struct drive_local *d, cJSON *list, const struct 
     put_number(o, "restarts", r->openvpn.restarts);
     put_number(o, "sidecarRestarts", r->sidecar.restarts);
     put_number(o, "failures", r->failures);
+    char why[ERR_TEXT_MAX];
+    instance_why(i, why);
+    put_text_or_null(o, "why", why);
     if (r->service_id > 0) {
         put_number(o, "serviceId", r->service_id);
     } else {
@@ -81,6 +84,8 @@ static void put_program(const struct drive_local *d, cJSON *list, enum local_pro
     put_number(o, "pid", r->process.id.pid);
     put_number(o, "startedAt", r->process.started_at_ms);
     put_number(o, "restarts", r->process.restarts);
+    cJSON_AddBoolToObject(o, "serving", drive_local_program_why(d, which) == NULL);
+    put_text_or_null(o, "why", drive_local_program_why(d, which));
     put_text_or_null(o, "lastEnd", local_programs_last_end(d->programs, which));
     put_number(o, "finishing", (int64_t)local_programs_retired(d->programs, which));
 }
@@ -107,6 +112,17 @@ static bool api_is_sane(const struct drive_local *d)
     return false;
 }
 
+/* The state directory is full or read-only, as one instance found. "": none did. */
+static const char *unsaved_service_instance(const struct drive_local *d)
+{
+    const char *why = "";
+
+    for (size_t i = 0; i < d->count && why[0] == '\0'; i++) {
+        why = instance_unsaved(d->items[i]);
+    }
+    return why;
+}
+
 char *drive_local_status(const struct drive_local *d)
 {
     cJSON *root = cJSON_CreateObject();
@@ -114,7 +130,8 @@ char *drive_local_status(const struct drive_local *d)
     cJSON_AddStringToObject(root, "pool", d->pool.name);
     put_number(root, "replicas", d->pool.replicas);
     put_number(root, "ready", d->plan.ready);
-    cJSON_AddBoolToObject(root, "available", d->begun && d->plan.available);
+    cJSON_AddBoolToObject(root, "available", d->available);
+    put_text_or_null(root, "unavailable", d->unavailable);
     cJSON_AddBoolToObject(root, "progressing", !d->begun || d->plan.progressing);
     cJSON_AddBoolToObject(root, "stopping", d->stopping);
     cJSON *instances = cJSON_AddArrayToObject(root, "instances");
@@ -134,6 +151,8 @@ char *drive_local_status(const struct drive_local *d)
                      wall_is_without_limits(d->wall) ? "bandwidth limits are not available here"
                                                      : wall_why(d->wall));
     put_text_or_null(root, "degraded", d->plan.degraded);
+    put_text_or_null(root, "stateFileWhy", d->unsaved);
+    put_text_or_null(root, "stateDirWhy", unsaved_service_instance(d));
     put_text_or_null(root, "notice", d->notice);
     char *text = cJSON_PrintUnformatted(root);
     if (text == NULL) {

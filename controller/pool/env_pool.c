@@ -5,6 +5,7 @@
 #include "controller/pool/tls_check.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 
 #define SOURCE "environment"
 #define PEM_MAX ((size_t)1 << 20)
-#define NOTES_MAX ((size_t)65536)
-#define HTTP_PORT 80 /* the original's, for /ping and metrics */
+#define MS_MAX 999999999ULL /* eleven days */
+#define HTTP_PORT 80        /* the original's, for /ping and metrics */
 
 /* The pool is written as the tree that a pool file would give, so that ranges, rules and defaults
  * are the same; what is wrong is then told in the variable's name. */
@@ -137,6 +138,18 @@ static const char *value_of(const char *name)
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
+/* What people know fields as that no variable sets. */
+static const struct {
+    const char *path, *name;
+} fixed[] = {
+    {"spec.throttle", "VPN_DOWNRATE, VPN_UPRATE"},
+    {"spec.local.httpPort", "the port of /ping and metrics"},
+    {"spec.state.port", "the state service's port"},
+    {"spec.connectProxy.metricsPort", "the port of the connect-proxy's metrics"},
+    {"spec.local.sidecarBasePort", "the ports of the sidecars' proxies"},
+    {"spec.haproxy", "haproxy's settings"},
+};
+
 /* A field's variable: the one that is set, else the first that could be. */
 static const char *variable_of(const char *path)
 {
@@ -151,8 +164,10 @@ static const char *variable_of(const char *path)
             name = name != NULL ? name : v->name;
         }
     }
-    if (strcmp(path, "spec.throttle") == 0) {
-        return "VPN_DOWNRATE, VPN_UPRATE";
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+        if (strcmp(path, fixed[i].path) == 0) {
+            return fixed[i].name;
+        }
     }
     return name != NULL ? name : path;
 }
@@ -192,16 +207,22 @@ static void as_list(struct env_reader *r, const struct variable *v, const char *
 /* OpenVPN's names: "tcp4-server" is the original's default. */
 static void as_protocol(struct env_reader *r, const struct variable *v, const char *text)
 {
-    static const char *const names[] = {"tcp", "tcp4", "tcp6"};
+    static const struct {
+        const char *openvpn, *ours;
+    } names[] = {
+        {"tcp-server", "tcp"}, {"tcp4-server", "tcp4"}, {"tcp6-server", "tcp6"},
+        {"tcp", "tcp"},        {"tcp4", "tcp4"},        {"tcp6", "tcp6"},
+        {"udp", "udp"},        {"udp4", "udp4"},        {"udp6", "udp6"},
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        size_t len = strlen(names[i]);
-        if (strncmp(text, names[i], len) == 0 && strcmp(text + len, "-server") == 0) {
-            set(r, v->path, names[i]);
+        if (strcmp(text, names[i].openvpn) == 0) {
+            set(r, v->path, names[i].ours);
             return;
         }
     }
-    set(r, v->path, text);
+    faults_add(r->faults, 0, 0, v->path,
+               "'%.64s' is none of tcp-server, tcp4-server, tcp6-server, udp, udp4, udp6", text);
 }
 
 static bool is_count(const char *text)
@@ -211,13 +232,17 @@ static bool is_count(const char *text)
     return len > 0 && len <= 9 && strspn(text, "0123456789") == len;
 }
 
+/* The field has seconds. */
 static void milliseconds(struct env_reader *r, const struct variable *v, const char *text)
 {
-    if (is_count(text)) {
-        set_number(r, v->path, (uint32_t)((strtoul(text, NULL, 10) + 999) / 1000));
-    } else {
-        set(r, v->path, text);
+    unsigned long long ms = is_count(text) ? strtoull(text, NULL, 10) : ULLONG_MAX;
+
+    if (ms > MS_MAX) {
+        faults_add(r->faults, 0, 0, v->path, "'%.64s' is not a number of milliseconds, 0 to %llu",
+                   text, MS_MAX);
+        return;
     }
+    set_number(r, v->path, (uint32_t)((ms + 999) / 1000));
 }
 
 static void instances(struct env_reader *r, const struct variable *v, const char *text)
@@ -405,9 +430,10 @@ static struct tls_part part_of(const char *path, const char *pem)
 
 #define TLS "spec.openvpn.tls."
 
-static void read_pems(struct env_reader *r, const char *tls_dir, struct env_pem *pem)
+static void read_pems(struct env_reader *r, const char *tls_dir, struct env_pem *pem,
+                      struct pool_errors *ret_warnings)
 {
-    struct faults warnings;
+    AUTO(faults) struct faults warnings;
 
     read_pem(r, tls_dir, TLS "caFile", "ca.crt", true, &pem->ca);
     read_pem(r, tls_dir, TLS "certFile", "server.crt", true, &pem->cert);
@@ -419,9 +445,12 @@ static void read_pems(struct env_reader *r, const char *tls_dir, struct env_pem 
         .key = part_of(TLS "keyFile", pem->key),
         .dh = part_of(TLS "dhFile", pem->dh),
     };
-    faults_init(&warnings, SOURCE); /* said again by pool_object_check_local() */
+    faults_init(&warnings, SOURCE);
+    warnings.name_of = variable_of;
     tls_check(&parts, time(NULL), NULL, r->faults, &warnings);
-    faults_clear(&warnings);
+    if (ret_warnings != NULL) {
+        faults_write(&warnings, ret_warnings);
+    }
 }
 
 void env_pem_clear(struct env_pem *pem)
@@ -437,7 +466,7 @@ void env_pem_clear(struct env_pem *pem)
 }
 
 int env_pool_load(const char *tls_dir, uint32_t cores, struct pool_object *ret, struct env_pem *pem,
-                  struct env_notes *notes, struct pool_errors *errors)
+                  struct env_notes *notes, struct pool_errors *errors, struct pool_errors *warnings)
 {
     AUTO(faults) struct faults faults;
     struct env_reader reader = {
@@ -445,7 +474,7 @@ int env_pool_load(const char *tls_dir, uint32_t cores, struct pool_object *ret, 
 
     faults_init(&faults, SOURCE);
     faults.name_of = variable_of;
-    buf_init(&notes->text, NOTES_MAX);
+    buf_init(&notes->text, ENV_NOTES_MAX);
     set_fixed(&reader);
     for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
         read_variable(&reader, &variables[i]);
@@ -453,7 +482,7 @@ int env_pool_load(const char *tls_dir, uint32_t cores, struct pool_object *ret, 
     note_others(&reader);
     default_replicas(&reader);
     default_prefix(&reader);
-    read_pems(&reader, tls_dir, pem);
+    read_pems(&reader, tls_dir, pem, warnings);
     int r = object_read(&faults, reader.root, ret);
     if (r < 0) {
         env_pem_clear(pem);

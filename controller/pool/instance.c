@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/log.h"
+#include "controller/pool/local_output.h"
 #include "controller/pool/openvpn_args.h"
 
 #include <assert.h>
@@ -19,6 +20,7 @@ struct instance {
     const struct instance_host *host;
     struct local_instance record;
     struct keeper *openvpn, *sidecar;
+    struct local_output *output; /* of OpenVPN; NULL: there could be no pipe, it prints to ours */
     struct sidecar_client *client;
     struct openvpn_args openvpn_args; /* during a start only */
     struct args sidecar_args;         /* during a start only */
@@ -28,6 +30,7 @@ struct instance {
     uint32_t sidecar_failures;        /* ends in a row that nobody asked for */
     bool sidecar_asked;               /* this end was asked for: new settings */
     int64_t sidecar_not_before_ms;
+    char unsaved[ERR_TEXT_MAX]; /* why its service instance is not on disk; "": it is */
 };
 
 static void save(struct instance *i)
@@ -45,6 +48,25 @@ static bool may_live(const struct instance *i)
 }
 
 /* --- OpenVPN --- */
+
+static void open_output(struct instance *i)
+{
+    AUTO(str) char *path = local_instance_path(i->host->paths, PATH_OUTPUT, i->record.index);
+    struct err err;
+
+    if (i->output == NULL && local_output_open(i->host->loop, path, local_tool_names[TOOL_OPENVPN],
+                                               i->record.index, &i->output, &err) < 0) {
+        log_warn("what OpenVPN prints goes straight to the log", "index", NUM(i->record.index),
+                 "why", err.text, NULL);
+    }
+}
+
+static const char *openvpn_complaint(void *arg)
+{
+    struct instance *i = arg;
+
+    return i->output != NULL ? local_output_complaint(i->output) : NULL;
+}
 
 static int openvpn_command(void *arg, struct keeper_command *ret, struct err *err)
 {
@@ -66,10 +88,16 @@ static int openvpn_command(void *arg, struct keeper_command *ret, struct err *er
         .port = pool_is_udp(pool) ? pool->haproxy.port
                                   : (uint16_t)(pool->local.base_port + i->record.index),
     };
-    int r = openvpn_args_make(pool, i->record.index, &paths, &i->openvpn_args, err);
+    int r = local_instance_ports_check(pool, TOOL_OPENVPN, i->record.index, err);
 
-    if (r < 0) {
+    if (r < 0 ||
+        (r = openvpn_args_make(pool, i->record.index, &paths, &i->openvpn_args, err)) < 0) {
         return r;
+    }
+    open_output(i);
+    if (i->output != NULL) {
+        (void)local_output_complaint(i->output); /* of an earlier life */
+        ret->output_fd = local_output_fd(i->output);
     }
     assert(i->openvpn_args.count < KEEPER_ARGS_MAX);
     memcpy(ret->argv, i->openvpn_args.argv, i->openvpn_args.count * sizeof(char *));
@@ -128,10 +156,11 @@ static void on_openvpn(void *arg)
 static int sidecar_command(void *arg, struct keeper_command *ret, struct err *err)
 {
     struct instance *i = arg;
-    int r = local_sidecar_args(i->host->pool, i->host->paths, i->record.index, i->record.epoch,
-                               i->host->register_address, &i->sidecar_args, err);
+    int r = local_instance_ports_check(i->host->pool, TOOL_SIDECAR, i->record.index, err);
 
-    if (r < 0) {
+    if (r < 0 ||
+        (r = local_sidecar_args(i->host->pool, i->host->paths, i->record.index, i->record.epoch,
+                                i->host->register_address, &i->sidecar_args, err)) < 0) {
         return r;
     }
     memcpy(ret->argv, i->sidecar_args.items, i->sidecar_args.count * sizeof(char *));
@@ -174,16 +203,22 @@ static void on_sidecar(void *arg)
     i->host->on_change(i->host->arg);
 }
 
+/* Each status of the sidecar's comes here: what could not be written is tried again. */
 static void learn_service_id(struct instance *i, int64_t service_id)
 {
     struct err err;
 
-    if (service_id == 0 || service_id == i->record.service_id) {
+    if (service_id == 0 || (service_id == i->record.service_id && i->unsaved[0] == '\0')) {
         return;
     }
     i->record.service_id = service_id;
+    bool told = i->unsaved[0] != '\0';
+    i->unsaved[0] = '\0';
     if (burials_live(i->host->burials, i->record.index, i->record.epoch, service_id, &err) < 0) {
-        log_error("a service instance is not on disk", "why", err.text, NULL);
+        snprintf(i->unsaved, sizeof(i->unsaved), "%s", err.text);
+        if (!told) {
+            log_error("a service instance is not on disk", "why", err.text, NULL);
+        }
     }
     save(i);
 }
@@ -217,6 +252,7 @@ static struct instance *instance_alloc(const struct instance_host *host,
                                      .command = openvpn_command,
                                      .record = openvpn_record,
                                      .started = openvpn_started,
+                                     .complaint = openvpn_complaint,
                                      .on_change = on_openvpn,
                                      .arg = i};
     struct keeper_options sidecar = {.name = local_tool_names[TOOL_SIDECAR],
@@ -262,6 +298,7 @@ struct instance *instance_adopt(const struct instance_host *host,
     i->record.openvpn = keeper_record(i->openvpn);
     i->record.sidecar = keeper_record(i->sidecar);
     if (openvpn) {
+        open_output(i);
         i->link_down_ms = clock_monotonic_ms();
     }
     if (sidecar) {
@@ -280,6 +317,7 @@ void instance_close(struct instance *i)
         sidecar_client_close(i->client);
         keeper_close(i->openvpn);
         keeper_close(i->sidecar);
+        local_output_close(i->output);
         free(i);
     }
 }
@@ -357,6 +395,32 @@ void instance_observe(const struct instance *i, int64_t now_ms, const char *curr
         .linked = s != NULL && s->link == SIDECAR_LINK_LIVE,
         .sidecar_not_before_ms = i->sidecar_not_before_ms,
     };
+}
+
+/* --- for people --- */
+
+void instance_why(const struct instance *i, char ret[ERR_TEXT_MAX])
+{
+    const char *openvpn = keeper_last_end(i->openvpn), *sidecar = keeper_last_end(i->sidecar);
+
+    ret[0] = '\0';
+    if (!may_live(i) || is_ready(i)) {
+        return;
+    }
+    if (keeper_state(i->openvpn) == KEEPER_IDLE && openvpn[0] != '\0') {
+        snprintf(ret, ERR_TEXT_MAX, "OpenVPN: %.480s", openvpn);
+    } else if (keeper_state(i->sidecar) == KEEPER_IDLE && sidecar[0] != '\0') {
+        snprintf(ret, ERR_TEXT_MAX, "vpn-sidecar: %.480s", sidecar);
+    } else if (observe_openvpn(i, clock_monotonic_ms()) == PROCESS_HUNG) {
+        snprintf(ret, ERR_TEXT_MAX, "OpenVPN does not answer its sidecar");
+    } else if (observe_sidecar(i) == PROCESS_HUNG) {
+        snprintf(ret, ERR_TEXT_MAX, "vpn-sidecar does not answer");
+    }
+}
+
+const char *instance_unsaved(const struct instance *i)
+{
+    return i->unsaved;
 }
 
 /* --- what the planner says --- */

@@ -36,6 +36,12 @@ const struct sidecar_status *instance_status(const struct instance *i); /* NULL:
 void instance_observe(const struct instance *i, int64_t now_ms, const char *current_revision,
                       struct observed_index *ret);
 
+/* What keeps it from serving, as far as its processes tell: "OpenVPN: port 10001 is taken by ...",
+ * "". */
+void instance_why(const struct instance *i, char ret[ERR_TEXT_MAX]);
+/* Why its service instance is not in the state directory yet; "": it is. Tried again. */
+const char *instance_unsaved(const struct instance *i);
+
 /* Any action but PLAN_RESERVE and PLAN_FREE, which are its owner's. now_ms: monotonic. */
 void instance_carry_out(struct instance *i, const struct plan_action *action, int64_t now_ms);
 /* What follows from time alone: health forgives failures; ends go on. Called at each round. */

@@ -102,9 +102,10 @@ static void arm_pause(struct keeper *k)
         k->pause_ms = PAUSE_MAX_MS;
     }
     loop_timer_start(k->timer, k->pause_ms, 0);
-    log_warn("a program ended; starting it again", "what", k->options.name, "index",
-             k->options.index > 0 ? NUM(k->options.index) : NULL, "how", k->last_end, "pause_ms",
-             NUM(k->pause_ms), NULL);
+    log_warn(k->started_ms == 0 ? "a program cannot be started; it is tried again"
+                                : "a program ended; starting it again",
+             "what", k->options.name, "index", k->options.index > 0 ? NUM(k->options.index) : NULL,
+             "why", k->last_end, "pause_ms", NUM(k->pause_ms), NULL);
     tell(k);
 }
 
@@ -138,12 +139,22 @@ static void on_notify(void *arg)
     k->options.on_change(k->options.arg);
 }
 
+static void note_end(struct keeper *k, const struct process_end *end)
+{
+    const char *complaint =
+        k->options.complaint != NULL ? k->options.complaint(k->options.arg) : NULL;
+    bool more = complaint != NULL && complaint[0] != '\0';
+
+    snprintf(k->last_end, sizeof(k->last_end), "%s%s%s", process_end_text(end).text,
+             more ? ": " : "", more ? complaint : "");
+}
+
 static void on_process_end(void *arg, const struct process_end *end)
 {
     struct keeper *k = arg;
 
     k->process = NULL;
-    snprintf(k->last_end, sizeof(k->last_end), "%s", process_end_text(end).text);
+    note_end(k, end);
     k->restarts += k->state == KEEPER_RUNNING;
     struct err err;
     if (k->options.record(k->options.arg, &err) < 0) {
@@ -154,7 +165,7 @@ static void on_process_end(void *arg, const struct process_end *end)
 
 static int try_start(struct keeper *k, struct err *err)
 {
-    struct keeper_command command = {0};
+    struct keeper_command command = {.output_fd = -1};
     int r = k->options.command(k->options.arg, &command, err);
 
     if (r == 0) {
@@ -163,7 +174,7 @@ static int try_start(struct keeper *k, struct err *err)
                                     .envp = command.envp,
                                     .user = command.user,
                                     .stdin_fd = -1,
-                                    .stderr_fd = -1};
+                                    .output_fd = command.output_fd};
         r = process_hold(k->loop, &spec, on_process_end, k, &k->process, err);
     }
     if (k->options.started != NULL) {
@@ -190,6 +201,7 @@ static void start(struct keeper *k)
 
     if (try_start(k, &err) < 0) {
         snprintf(k->last_end, sizeof(k->last_end), "%s", err.text);
+        k->started_ms = 0;
         loop_timer_start(k->timer, 0, 0);
         return;
     }

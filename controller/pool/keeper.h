@@ -17,6 +17,7 @@ struct keeper_command { /* filled by command(); zeroed before; all borrowed unti
     char *argv[KEEPER_ARGS_MAX]; /* NULL-terminated */
     char *const *envp;
     const char *user; /* or NULL */
+    int output_fd;    /* of what it prints; -1, as it is before: ours */
 };
 
 struct keeper_options { /* copied; name and the functions are borrowed for ever */
@@ -30,6 +31,9 @@ struct keeper_options { /* copied; name and the functions are borrowed for ever 
     int (*record)(void *arg, struct err *err);
     /* Frees what command() made; or NULL. */
     void (*started)(void *arg);
+    /* What it complained of lately, to be told beside how it ended; "" or NULL: nothing. Or NULL.
+     */
+    const char *(*complaint)(void *arg);
     loop_fn on_change; /* through the loop: it runs, ended, was stopped; or NULL */
     void *arg;
 };
@@ -54,4 +58,6 @@ void keeper_kill(struct keeper *k); /* SIGKILL: it hangs; counts as an end nobod
 struct process_id keeper_forget(struct keeper *k);
 
 enum keeper_state keeper_state(const struct keeper *k);
-const char *keeper_last_end(const struct keeper *k); /* "signal 9 (Killed)", ""; borrowed */
+/* "signal 9 (Killed)", "exit status 1: ERROR: cannot ...", or why it could not be started; "": it
+ * has not ended. Borrowed. */
+const char *keeper_last_end(const struct keeper *k);

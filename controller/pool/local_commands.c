@@ -1,6 +1,7 @@
 #include "controller/pool/local_commands.h"
 
 #include "common/secret.h"
+#include "controller/pool/port_use.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -31,13 +32,15 @@ void local_paths_init(struct local_paths *p, const char *runtime_dir, const char
         .tls_dir = xasprintf("%s/tls", runtime_dir),
         .haproxy_config = xasprintf("%s/haproxy.cfg", runtime_dir),
         .haproxy_socket = xasprintf("%s/haproxy.sock", runtime_dir),
+        .haproxy_output = xasprintf("%s/haproxy.out", runtime_dir),
     };
 }
 
 void local_paths_clear(struct local_paths *p)
 {
-    char *const texts[] = {p->runtime_dir,    p->state_dir, p->state_file,     p->lock_file,
-                           p->control_socket, p->tls_dir,   p->haproxy_config, p->haproxy_socket};
+    char *const texts[] = {p->runtime_dir,    p->state_dir,      p->state_file,
+                           p->lock_file,      p->control_socket, p->tls_dir,
+                           p->haproxy_config, p->haproxy_socket, p->haproxy_output};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         free(texts[i]);
@@ -52,7 +55,7 @@ char *local_instance_path(const struct local_paths *p, enum instance_path what, 
     } names[INSTANCE_PATHS] = {
         [PATH_MANAGEMENT] = {"server-", ".sock"}, [PATH_STATUS] = {"server-", ".status"},
         [PATH_SIDECAR] = {"sidecar-", ".sock"},   [PATH_NSS] = {"nss-", ".sock"},
-        [PATH_RECORD] = {"sidecar-", ".json"},
+        [PATH_RECORD] = {"sidecar-", ".json"},    [PATH_OUTPUT] = {"server-", ".out"},
     };
 
     return xasprintf("%s/%s%u%s", p->runtime_dir, names[what].before, index, names[what].after);
@@ -259,6 +262,47 @@ void local_haproxy_args(const struct local_paths *paths, pid_t old, struct args 
         args_add(ret, "-sf");
         args_addf(ret, "%d", (int)old);
     }
+}
+
+/* --- ports --- */
+
+#define LOOPBACK "127.0.0.1"
+
+static const char *listen_address(const char *text)
+{
+    return strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0 ? NULL : text;
+}
+
+int local_program_ports_check(const struct pool_object *pool, enum local_program which,
+                              struct err *err)
+{
+    const struct pool_connect_proxy *c = &pool->connect_proxy;
+    int r = 0;
+
+    switch (which) {
+    case LOCAL_HAPROXY:
+        r = port_check(false, NULL, pool->haproxy.port, err);
+        return r < 0 ? r : port_check(false, NULL, pool->local.http_port, err);
+    case LOCAL_STATE:
+        return port_check(false, LOOPBACK, pool->state_port, err);
+    case LOCAL_CONNECT_PROXY:
+        r = port_check(false, listen_address(c->listen), c->port, err);
+        return r < 0 ? r : port_check(false, LOOPBACK, c->metrics_port, err);
+    case LOCAL_PROGRAMS:
+        break;
+    }
+    return r;
+}
+
+int local_instance_ports_check(const struct pool_object *pool, enum local_tool which,
+                               uint32_t index, struct err *err)
+{
+    if (which == TOOL_SIDECAR) {
+        return port_check(false, LOOPBACK, (uint16_t)(pool->local.sidecar_base_port + index), err);
+    }
+    return pool_is_udp(pool)
+               ? port_check(true, NULL, pool->haproxy.port, err)
+               : port_check(false, LOOPBACK, (uint16_t)(pool->local.base_port + index), err);
 }
 
 void args_revision(const struct args *a, char ret[17])

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "controller/pool/keeper.h"
+#include "controller/pool/local_state.h"
 #include "controller/pool/object.h"
 
 struct local_paths { /* owned */
@@ -13,6 +14,7 @@ struct local_paths { /* owned */
     char *control_socket; /* {runtime-dir}/controller.sock */
     char *tls_dir;        /* {runtime-dir}/tls */
     char *haproxy_config, *haproxy_socket;
+    char *haproxy_output; /* pipe: what it prints */
 };
 void local_paths_init(struct local_paths *p, const char *runtime_dir, const char *state_dir);
 void local_paths_clear(struct local_paths *p);
@@ -23,6 +25,7 @@ enum instance_path {
     PATH_SIDECAR,
     PATH_NSS,
     PATH_RECORD,
+    PATH_OUTPUT, /* pipe: what OpenVPN prints */
     INSTANCE_PATHS
 };
 /* "{runtime-dir}/server-{index}.sock" and so on. Caller frees. */
@@ -47,6 +50,13 @@ struct local_tools { /* owned */
 /* -ENOENT: the first that is not installed. */
 int local_tools_find(struct local_tools *t, struct err *err);
 void local_tools_clear(struct local_tools *t);
+
+/* Can the ports be had that one is going to listen on? -EADDRINUSE: which not, and who has it. Not
+ * to be asked while a predecessor of ours is letting go of them. */
+int local_program_ports_check(const struct pool_object *pool, enum local_program which,
+                              struct err *err);
+int local_instance_ports_check(const struct pool_object *pool, enum local_tool which,
+                               uint32_t index, struct err *err);
 
 /* With UDP there is one instance, and devices reach it without haproxy. */
 bool pool_is_udp(const struct pool_object *pool);

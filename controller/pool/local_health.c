@@ -6,14 +6,17 @@
 #include <stdio.h>
 
 #define CHECK_MS 3000
+#define CHECK_SOON_MS 100 /* while one has just been started */
 #define ANSWER_MS 2500
-#define SILENT_MAX 4 /* in a row: then it hangs, and is not just slow */
+#define SILENT_SOME 2 /* in a row: nobody is served by it */
+#define SILENT_MAX 4  /* in a row: then it hangs, and is not just slow */
 
 struct check { /* of one program */
     struct local_health *owner;
     enum local_program which;
     struct http_call *call;
     unsigned silent;
+    pid_t asked, answered; /* which process; 0: none */
 };
 
 struct local_health {
@@ -22,18 +25,45 @@ struct local_health {
     struct loop_timer *timer;
 };
 
-static void on_done(void *arg, int result, const struct http_response *res, const struct err *err)
+static pid_t pid_of(const struct check *c)
 {
-    struct check *c = arg;
+    return local_programs_record(c->owner->o.programs, c->which)->process.id.pid;
+}
+
+static bool is_starting(const struct check *c)
+{
+    return local_programs_state(c->owner->o.programs, c->which) == KEEPER_RUNNING &&
+           c->answered != pid_of(c);
+}
+
+static void kill_if_stuck(struct check *c)
+{
     struct local_programs *programs = c->owner->o.programs;
 
-    c->call = NULL;
-    c->silent = result == -ETIMEDOUT ? c->silent + 1 : 0;
     if (c->silent >= SILENT_MAX && local_programs_state(programs, c->which) == KEEPER_RUNNING) {
         log_error("killed: it runs and does not answer", "what", local_program_names[c->which],
                   NULL);
         c->silent = 0;
         local_programs_kill(programs, c->which);
+    }
+}
+
+static void on_done(void *arg, int result, const struct http_response *res, const struct err *err)
+{
+    struct check *c = arg;
+    bool refused = result == -ECONNREFUSED || result == -ENOENT || result == -EHOSTUNREACH;
+    bool before = local_health_answers(c->owner, c->which);
+
+    c->call = NULL;
+    c->silent = result == -ETIMEDOUT ? c->silent + 1 : 0;
+    if (refused) {
+        c->answered = 0;
+    } else if (result != -ETIMEDOUT) {
+        c->answered = c->asked;
+    }
+    kill_if_stuck(c);
+    if (before != local_health_answers(c->owner, c->which)) {
+        c->owner->o.on_change(c->owner->o.arg);
     }
 }
 
@@ -53,6 +83,7 @@ static void ask(struct check *c)
 
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/healthz",
              c->which == LOCAL_STATE ? o->pool->state_port : o->pool->connect_proxy.metrics_port);
+    c->asked = pid_of(c);
     if (http_client_send(o->http, &request, &c->call, NULL) < 0) {
         c->call = NULL;
     }
@@ -61,15 +92,19 @@ static void ask(struct check *c)
 static void on_timer(void *arg)
 {
     struct local_health *h = arg;
+    bool soon = false;
 
     for (int w = 0; w < LOCAL_PROGRAMS; w++) {
         struct check *c = &h->checks[w];
         if (local_programs_state(h->o.programs, c->which) != KEEPER_RUNNING) {
             c->silent = 0;
+            soon = true; /* it may be there in a moment */
         } else if (c->call == NULL) {
             ask(c);
         }
+        soon = soon || is_starting(c);
     }
+    loop_timer_start(h->timer, soon ? CHECK_SOON_MS : CHECK_MS, 0);
 }
 
 struct local_health *local_health_new(const struct local_health_options *options)
@@ -81,8 +116,15 @@ struct local_health *local_health_new(const struct local_health_options *options
         h->checks[w] = (struct check){.owner = h, .which = (enum local_program)w};
     }
     h->timer = loop_timer_new(h->o.loop, on_timer, h);
-    loop_timer_start(h->timer, CHECK_MS, CHECK_MS);
+    loop_timer_start(h->timer, CHECK_SOON_MS, 0);
     return h;
+}
+
+bool local_health_answers(const struct local_health *h, enum local_program which)
+{
+    const struct check *c = &h->checks[which];
+
+    return c->answered != 0 && c->answered == pid_of(c) && c->silent < SILENT_SOME;
 }
 
 void local_health_close(struct local_health *h)

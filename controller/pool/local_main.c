@@ -13,6 +13,46 @@
 
 #define TABLE_MAX ((size_t)1 << 20)
 
+/* Behind the table of options. */
+static const char manual[] =
+    "\n"
+    "commands\n"
+    "  local            runs a pool until SIGTERM or Ctrl-C, which drain the devices and end\n"
+    "                   everything in order; a second one hurries\n"
+    "  local status     shows the pool that runs: is it available and if not why, its instances,\n"
+    "                   programs, what does not work. -o json for programs\n"
+    "  local check      says all that is wrong with a pool, changes nothing\n"
+    "\n"
+    "the pool\n"
+    "  With -f, a file that holds a VPNPool (examples/pool.yaml); saving it, or SIGHUP, applies "
+    "it.\n"
+    "  Without, the variables that open-balena-vpn reads, such as VPN_PORT and "
+    "VPN_INSTANCE_COUNT.\n"
+    "\n"
+    "environment\n"
+    "  BALENA_API_HOST            the balena API over https (or API_HOST)\n"
+    "  BALENA_API_INTERNAL_HOST   the same over http; wins (or API_INTERNAL_HOST)\n"
+    "  VPN_SERVICE_API_KEY        key of the VPN service\n"
+    "  VPN_GUEST_API_KEY          key for callers without credentials\n"
+    "  ROOT_CA                    base64 PEM, one more CA to trust for calls to the API\n"
+    "  MONITOR_SECRET_TOKEN       password of the metrics on spec.local.httpPort\n"
+    "\n"
+    "signals\n"
+    "  TERM, INT  end in order   HUP  read the pool again   USR2  debug lines on and off\n"
+    "  KILL       what runs goes on; the next `local` takes it over and no device notices\n"
+    "\n"
+    "files\n"
+    "  RUNTIME-DIR/controller.sock   what `status` asks; also GET /metrics\n"
+    "  RUNTIME-DIR/controller.json   what runs; haproxy.cfg: what haproxy runs with\n"
+    "  STATE-DIR/POOL.json           service instances that the API must still be told about\n"
+    "\n"
+    "exit status\n"
+    "  0 in order   1 it failed while running, or nothing runs   2 bad settings or pool\n"
+    "\n"
+    "examples\n"
+    "  vpn-controller local check -f pool.yaml && vpn-controller local -f pool.yaml\n"
+    "  vpn-controller local status -o json | jq .unavailable\n";
+
 struct options {
     char *file, *output, *runtime_dir, *state_dir, *service_key, *log_format, *log_level;
 };
@@ -109,23 +149,39 @@ static int run(const struct options *o)
     struct local_settings settings = settings_of(o);
 
     if (o->runtime_dir[0] != '/' || o->state_dir[0] != '/') { /* others are told these paths */
-        fprintf(stderr, "vpn-controller: --runtime-dir and --state-dir must begin with '/'\n");
+        log_error("--runtime-dir and --state-dir must begin with '/'", NULL);
         return 2;
     }
     return local_run(&settings);
 }
 
+static void print_verdict(const struct pool_object *pool)
+{
+    printf("pool '%s' is fine: %u %s, devices at port %u, callers at port %u\n", pool->name,
+           pool->replicas, pool->replicas == 1 ? "replica" : "replicas", pool->haproxy.port,
+           pool->connect_proxy.port);
+}
+
 static int check(const struct options *o)
 {
     struct local_settings settings = settings_of(o);
+    struct local_findings findings;
+    struct local_paths paths;
     struct pool_object pool = {0};
+    struct env_pem pem = {0};
 
-    if (local_load_pool(&settings, false, &pool) < 0) {
-        return 2;
+    local_paths_init(&paths, o->runtime_dir, o->state_dir);
+    local_findings_init(&findings);
+    int r = local_load_pool(&settings, &paths, &pool, &pem, &findings);
+    local_findings_print(&findings);
+    if (r == 0) {
+        print_verdict(&pool);
     }
-    printf("pool '%s' is fine: %u replicas\n", pool.name, pool.replicas);
     pool_object_clear(&pool);
-    return 0;
+    env_pem_clear(&pem);
+    local_findings_clear(&findings);
+    local_paths_clear(&paths);
+    return r < 0 ? 2 : 0;
 }
 
 static int print_table(const char *json)
@@ -186,6 +242,34 @@ static void lengthen(int argc, char **argv)
     }
 }
 
+/* Even what is wrong with its settings is a line of JSON where these are wanted. */
+static void set_log_early(void)
+{
+    const char *format = getenv("LOG_FORMAT");
+
+    log_init("vpn-controller", format != NULL && strcmp(format, "json") == 0 ? LOG_JSON : LOG_HUMAN,
+             LOG_INFO);
+}
+
+static void say_wrong(bool running, const char *text)
+{
+    if (running) {
+        log_error(text, NULL);
+    } else {
+        fprintf(stderr, "vpn-controller: %s\n", text);
+    }
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int local_main(int argc, char **argv)
 {
     static const struct {
@@ -204,12 +288,16 @@ int local_main(int argc, char **argv)
         }
     }
     lengthen(argc, argv);
+    set_log_early();
     int r = load(&o, argc, argv, &err);
+    if (r > 0 && asks_for_help(argc, argv)) {
+        fputs(manual, stdout);
+    }
     if (r == 0) {
         r = set_log(&o, &err);
     }
     if (r < 0) {
-        fprintf(stderr, "vpn-controller: %s\n", err.text);
+        say_wrong(command == run, err.text);
     }
     int exit_status = r < 0 ? 2 : r > 0 ? 0 : command(&o);
     options_clear(&o);

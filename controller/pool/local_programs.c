@@ -1,16 +1,15 @@
 #include "controller/pool/local_programs.h"
 
 #include "common/log.h"
-#include "controller/balancer/haproxy_config.h"
+#include "controller/pool/local_haproxy.h"
+#include "controller/pool/local_output.h"
 
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define RETIRED_MAX 16
-#define HAPROXY_FILE_MAX ((size_t)65536)
 #define STATE_GRACE_MS 5000
 
 struct program {
@@ -33,7 +32,8 @@ struct local_programs {
     const struct local_programs_host *host;
     struct program items[LOCAL_PROGRAMS];
     struct retired retired[RETIRED_MAX];
-    pid_t haproxy_old; /* to take the sockets from at the next start; 0: none */
+    struct local_output *output; /* of haproxy; NULL: there could be no pipe, it prints to ours */
+    pid_t haproxy_old;           /* to take the sockets from at the next start; 0: none */
     bool stopping;
 };
 
@@ -44,46 +44,6 @@ static const enum local_tool tools[LOCAL_PROGRAMS] = {
 };
 
 /* --- settings --- */
-
-/* haproxy does not start when it may not open as many descriptors as its maximum needs. */
-static uint32_t connections(uint32_t wanted)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
-        return wanted;
-    }
-    uint32_t most = haproxy_config_connections(limit.rlim_max);
-    if (most >= wanted) {
-        return wanted;
-    }
-    log_warn("haproxy may open too few descriptors for as many connections (ulimit -n)", "wanted",
-             NUM(wanted), "connections", NUM(most), NULL);
-    return most;
-}
-
-static int render_haproxy(const struct local_programs *p, struct buf *ret, struct err *err)
-{
-    const struct pool_object *pool = p->host->pool;
-    struct haproxy_config config = {
-        .port = pool->haproxy.port,
-        .max_connections = connections(pool->haproxy.max_connections),
-        .idle_timeout_s = pool->haproxy.idle_timeout_s,
-        .threads = pool->haproxy.threads,
-        .cpu_map = pool->haproxy.cpu_map,
-        .proxy_protocol = pool->haproxy.proxy_protocol,
-        .ipv6 = access("/proc/net/if_inet6", F_OK) == 0,
-        .runtime_socket = p->host->paths->haproxy_socket,
-        .user = p->host->tools->user,
-        .http_port = pool->local.http_port,
-        .metrics = getenv("MONITOR_SECRET_TOKEN") != NULL,
-        .state_port = pool->state_port,
-        .connect_proxy_metrics_port = pool->connect_proxy.metrics_port,
-        .controller_socket = p->host->paths->control_socket,
-    };
-
-    return haproxy_config_render(&config, ret, err);
-}
 
 static void make_args(const struct local_programs *p, enum local_program which,
                       const char *self_addresses, struct args *ret)
@@ -109,41 +69,111 @@ static const char *lasting_addresses(const struct local_programs *p)
     return p->host->pool->local.register_interface != NULL ? p->host->self_addresses : "";
 }
 
-/* haproxy's settings are in its file: written here, and only when they changed. */
+static void warn_of_descriptors(const struct local_programs *p)
+{
+    uint32_t wanted = p->host->pool->haproxy.max_connections;
+    uint32_t most = local_haproxy_connections(wanted);
+
+    if (most < wanted) {
+        log_warn("haproxy may open too few descriptors for as many connections (ulimit -n)",
+                 "wanted", NUM(wanted), "connections", NUM(most), NULL);
+    }
+}
+
+/* haproxy's settings are in its file: written here, and only when they changed. The only thing that
+ * can fail, so it comes first: then nothing has changed. */
+static int want_haproxy(struct local_programs *p, struct err *err)
+{
+    const struct local_programs_host *h = p->host;
+    struct program *item = &p->items[LOCAL_HAPROXY];
+    struct args args = {0};
+    AUTO(buf) struct buf text;
+    char wanted[17];
+
+    buf_init(&text, HAPROXY_FILE_MAX);
+    int r = local_haproxy_render(h->pool, h->paths, h->tools->user, &text, err);
+    args_add(&args, buf_str(&text));
+    args_revision(&args, wanted);
+    args_clear(&args);
+    if (r < 0 ||
+        (strcmp(wanted, item->wanted) == 0 && access(h->paths->haproxy_config, F_OK) == 0)) {
+        return r;
+    }
+    r = file_replace(h->paths->haproxy_config, buf_str(&text), 0600, err);
+    if (r == 0) {
+        memcpy(item->wanted, wanted, sizeof(wanted));
+        warn_of_descriptors(p);
+    }
+    return r;
+}
+
 static int find_wanted(struct local_programs *p, struct err *err)
 {
-    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+    int r = want_haproxy(p, err);
+
+    for (int w = LOCAL_HAPROXY + 1; r == 0 && w < LOCAL_PROGRAMS; w++) {
         struct args args = {0};
-        struct buf text;
-        int r = 0;
-        buf_init(&text, HAPROXY_FILE_MAX);
-        if (w == LOCAL_HAPROXY) {
-            r = render_haproxy(p, &text, err);
-            args_add(&args, buf_str(&text));
-        } else {
-            make_args(p, (enum local_program)w, lasting_addresses(p), &args);
-        }
+        make_args(p, (enum local_program)w, lasting_addresses(p), &args);
         args_revision(&args, p->items[w].wanted);
-        if (r == 0 && w == LOCAL_HAPROXY) {
-            r = file_replace(p->host->paths->haproxy_config, buf_str(&text), 0600, err);
-        }
         args_clear(&args);
-        buf_clear(&text);
-        if (r < 0) {
-            return r;
-        }
     }
-    return 0;
+    return r;
 }
 
 /* --- one program --- */
+
+/* haproxy's; ours speak as we do. */
+static void open_output(struct local_programs *p)
+{
+    struct err err;
+
+    if (p->output == NULL &&
+        local_output_open(p->host->loop, p->host->paths->haproxy_output,
+                          local_program_names[LOCAL_HAPROXY], 0, &p->output, &err) < 0) {
+        log_warn("what haproxy prints goes straight to the log", "why", err.text, NULL);
+    }
+}
+
+static const char *complaint(void *arg)
+{
+    const struct program *item = arg;
+    struct local_output *output = item->owner->output;
+
+    return item->which == LOCAL_HAPROXY && output != NULL ? local_output_complaint(output) : NULL;
+}
+
+static void lead_output(struct local_programs *p, struct keeper_command *ret)
+{
+    open_output(p);
+    if (p->output != NULL) {
+        (void)local_output_complaint(p->output); /* of an earlier life */
+        ret->output_fd = local_output_fd(p->output);
+    }
+}
+
+/* One that finishes behind it may still have the port: then the successor finds out by itself. */
+static int check_ports(struct program *item, struct err *err)
+{
+    struct local_programs *p = item->owner;
+
+    return local_programs_retired(p, item->which) > 0
+               ? 0
+               : local_program_ports_check(p->host->pool, item->which, err);
+}
 
 static int on_command(void *arg, struct keeper_command *ret, struct err *err)
 {
     struct program *item = arg;
     struct local_programs *p = item->owner;
     const struct local_tools *t = p->host->tools;
+    int r = check_ports(item, err);
 
+    if (r < 0) {
+        return r;
+    }
+    if (item->which == LOCAL_HAPROXY) {
+        lead_output(p, ret);
+    }
     make_args(p, item->which, p->host->self_addresses, &item->args);
     memcpy(ret->argv, item->args.items, item->args.count * sizeof(char *));
     ret->program = t->paths[tools[item->which]];
@@ -192,6 +222,7 @@ struct local_programs *local_programs_new(const struct local_programs_host *host
                                          .command = on_command,
                                          .record = on_record,
                                          .started = on_started,
+                                         .complaint = complaint,
                                          .on_change = on_change,
                                          .arg = &p->items[w]};
         p->items[w].owner = p;
@@ -210,6 +241,7 @@ void local_programs_close(struct local_programs *p)
         for (size_t i = 0; i < RETIRED_MAX; i++) {
             process_close(p->retired[i].process);
         }
+        local_output_close(p->output);
         free(p);
     }
 }
@@ -285,6 +317,9 @@ void local_programs_adopt(struct local_programs *p, const struct local_program_r
                      NUM(records[w].process.id.pid), NULL);
         }
     }
+    if (p->items[LOCAL_HAPROXY].record.process.id.pid != 0) {
+        open_output(p);
+    }
     find_strays(p);
 }
 
@@ -356,6 +391,7 @@ void local_programs_remove_files(struct local_programs *p)
 {
     unlink(p->host->paths->haproxy_config);
     unlink(p->host->paths->haproxy_socket);
+    unlink(p->host->paths->haproxy_output);
 }
 
 const struct local_program_record *local_programs_record(const struct local_programs *p,

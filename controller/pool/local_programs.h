@@ -25,7 +25,8 @@ void local_programs_close(struct local_programs *p); /* the processes live on. N
 
 /* Goes on with what a predecessor started; and finds what finishes behind it. */
 void local_programs_adopt(struct local_programs *p, const struct local_program_record *records);
-/* Starts what does not run; replaces what runs with other settings. -EIO: haproxy's file. */
+/* Starts what does not run; replaces what runs with other settings. < 0: haproxy's file could not
+ * be written; it is tried again by the next call. */
 int local_programs_refresh(struct local_programs *p, struct err *err);
 /* Ends one. Those that finish behind it get the same. */
 void local_programs_stop(struct local_programs *p, enum local_program which, uint32_t grace_ms);
@@ -37,6 +38,7 @@ void local_programs_remove_files(struct local_programs *p);
 const struct local_program_record *local_programs_record(const struct local_programs *p,
                                                          enum local_program which);
 enum keeper_state local_programs_state(const struct local_programs *p, enum local_program which);
+/* How it ended last, or why it could not be started; "": it has not. */
 const char *local_programs_last_end(const struct local_programs *p, enum local_program which);
 /* Predecessors that still finish connections. */
 size_t local_programs_retired(const struct local_programs *p, enum local_program which);

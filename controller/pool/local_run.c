@@ -2,23 +2,15 @@
 
 #include "common/log.h"
 #include "controller/pool/drive_local.h"
-#include "controller/pool/env_pool.h"
 #include "controller/pool/local_control.h"
+#include "controller/pool/local_machine.h"
 #include "controller/pool/local_state.h"
 #include "controller/pool/pool_watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 
 struct run {
     const struct local_settings *settings;
@@ -35,120 +27,6 @@ struct run {
     char *text;        /* of the pool file as it was last read */
     char revision[17]; /* of the certificates and all that OpenVPN runs with, then */
 };
-
-/* --- the pool --- */
-
-static void print_lines(const struct pool_errors *e)
-{
-    fputs(buf_str(&e->text), stderr);
-    if (e->text.len > 0 && e->text.data[e->text.len - 1] != '\n') {
-        fputc('\n', stderr);
-    }
-}
-
-static int write_pem(const char *dir, const char *name, const char *pem, struct err *err)
-{
-    AUTO(str) char *path = xasprintf("%s/%s", dir, name);
-
-    return pem != NULL ? file_replace(path, pem, 0600, err) : 0;
-}
-
-static int make_folder(const char *path, mode_t mode, struct err *err)
-{
-    AUTO(str) char *copy = xstrdup(path);
-
-    for (char *p = copy + 1; *p != '\0'; p++) {
-        if (*p == '/') {
-            *p = '\0';
-            if (mkdir(copy, 0755) != 0 && errno != EEXIST) {
-                return err_set(err, -errno, "make folder '%s'", copy);
-            }
-            *p = '/';
-        }
-    }
-    if (mkdir(copy, mode) != 0 && errno != EEXIST) {
-        return err_set(err, -errno, "make folder '%s'", copy);
-    }
-    return 0;
-}
-
-static int write_pems(const char *runtime_dir, const char *dir, const struct env_pem *pem,
-                      struct err *err)
-{
-    int r = make_folder(runtime_dir, 0755, err);
-
-    if (r < 0 || (r = make_folder(dir, 0700, err)) < 0 ||
-        (r = write_pem(dir, "ca.crt", pem->ca, err)) < 0 ||
-        (r = write_pem(dir, "server.crt", pem->cert, err)) < 0 ||
-        (r = write_pem(dir, "server.key", pem->key, err)) < 0) {
-        return r;
-    }
-    return write_pem(dir, "dh.pem", pem->dh, err);
-}
-
-static int load_from_environment(const struct local_settings *s, bool write,
-                                 struct pool_object *ret, struct pool_errors *errors)
-{
-    AUTO(str) char *dir = xasprintf("%s/tls", s->runtime_dir);
-    struct env_pem pem = {0};
-    struct env_notes notes = {0};
-    struct err err;
-
-    buf_init(&notes.text, 65536);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int r = env_pool_load(dir, cores > 0 ? (uint32_t)cores : 1, ret, &pem, &notes, errors);
-    fputs(buf_str(&notes.text), stderr);
-    if (r == 0 && write && (r = write_pems(s->runtime_dir, dir, &pem, &err)) < 0) {
-        buf_printf(&errors->text, "%s\n", err.text);
-        pool_object_clear(ret);
-    }
-    env_pem_clear(&pem);
-    buf_clear(&notes.text);
-    return r;
-}
-
-/* Without writing, the certificates of the environment are not where the check would look. */
-static int check_machine(const char *file, bool from_env, bool write, struct pool_object *pool,
-                         struct pool_errors *errors)
-{
-    struct pool_errors warnings;
-    int r = 0;
-
-    pool_errors_init(&warnings);
-    if (!from_env || write) {
-        r = pool_object_check_local(file, pool, errors, &warnings);
-    }
-    print_lines(&warnings);
-    pool_errors_clear(&warnings);
-    if (r < 0) {
-        pool_object_clear(pool);
-    }
-    return r;
-}
-
-static int load(const struct local_settings *s, bool write, struct pool_object *ret,
-                struct pool_errors *errors)
-{
-    int r = s->file != NULL ? pool_object_load(s->file, ret, errors)
-                            : load_from_environment(s, write, ret, errors);
-
-    if (r == 0) {
-        r = check_machine(s->file != NULL ? s->file : "environment", s->file == NULL, write, ret,
-                          errors);
-    }
-    return r < 0 ? -EINVAL : 0;
-}
-
-int local_load_pool(const struct local_settings *settings, bool write, struct pool_object *ret)
-{
-    struct pool_errors errors;
-
-    pool_errors_init(&errors);
-    int r = load(settings, write, ret, &errors);
-    print_lines(&errors);
-    pool_errors_clear(&errors);
-    return r;
-}
 
 /* --- reload --- */
 
@@ -194,25 +72,41 @@ static char *first_line(const struct pool_errors *e)
                         : xstrndup(text, (size_t)len);
 }
 
-static void reload(struct run *run)
+/* Nothing is written before all of it is known to be good. */
+static int load_and_apply(struct run *run, struct local_findings *findings, struct err *err)
 {
     struct pool_object pool = {0};
-    struct pool_errors errors;
+    struct env_pem pem = {0};
+    int r = local_load_pool(run->settings, &run->paths, &pool, &pem, findings);
+
+    if (r < 0) {
+        AUTO(str) char *first = first_line(&findings->errors);
+        return err_text(err, r, "%s", first);
+    }
+    r = local_tls_write(&run->paths, &pem, err);
+    if (r == 0) {
+        r = drive_local_apply(run->drive, &pool, err);
+    }
+    pool_object_clear(&pool);
+    env_pem_clear(&pem);
+    return r;
+}
+
+static void reload(struct run *run)
+{
+    struct local_findings findings;
     struct err err;
 
-    pool_errors_init(&errors);
-    if (load(run->settings, true, &pool, &errors) < 0) {
-        print_lines(&errors);
-        AUTO(str) char *first = first_line(&errors);
-        refuse(run, first);
-    } else if (drive_local_apply(run->drive, &pool, &err) < 0) {
+    local_findings_init(&findings);
+    int r = load_and_apply(run, &findings, &err);
+    local_findings_log(&findings);
+    if (r < 0) {
         refuse(run, err.text);
-        pool_object_clear(&pool);
     } else {
         log_info("the pool file was applied", NULL);
         drive_local_set_notice(run->drive, NULL);
     }
-    pool_errors_clear(&errors);
+    local_findings_clear(&findings);
     remember(run);
 }
 
@@ -232,88 +126,7 @@ static void on_hangup(void *arg)
     reload(arg);
 }
 
-/* --- what this machine must have --- */
-
-static bool has_net_admin(void)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {0};
-
-    return syscall(SYS_capget, &header, data) == 0 &&
-           (data[CAP_NET_ADMIN / 32].effective & (1U << (CAP_NET_ADMIN % 32))) != 0;
-}
-
-static int check_rights(struct err *err)
-{
-    if (!has_net_admin()) {
-        return err_text(err, -EPERM,
-                        "the right to manage networks is missing (CAP_NET_ADMIN): run as root, or "
-                        "give it to the container (cap_add: [NET_ADMIN])");
-    }
-    AUTO(fd) int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-        return err_set(err, -errno,
-                       "/dev/net/tun is needed (modprobe tun; in a container: devices: "
-                       "[/dev/net/tun])");
-    }
-    return 0;
-}
-
-/* OpenVPN has a descriptor a device, and inherits our limit. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-/* Interfaces, the firewall table and ports belong to the network namespace, so it has one
- * controller, whatever its folder. An abstract socket is the lock: the kernel lets go of it with
- * its holder. */
-static int take_namespace(struct run *run, struct err *err)
-{
-    static const char name[] = "\0openbalena-vpn-controller";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1);
-
-    memcpy(address.sun_path, name, sizeof(name) - 1);
-    run->namespace_lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (run->namespace_lock < 0) {
-        return err_set(err, -errno, "socket");
-    }
-    if (bind(run->namespace_lock, (struct sockaddr *)&address, len) < 0) {
-        return errno == EADDRINUSE
-                   ? err_text(err, -EBUSY, "another vpn-controller runs in this network namespace")
-                   : err_set(err, -errno, "take the network namespace's lock");
-    }
-    return 0;
-}
-
-/* Whoever had the file before may have removed it while we waited: then it is not the lock. */
-static int take_lock(struct run *run, struct err *err)
-{
-    struct stat ours, theirs;
-
-    for (;;) {
-        run->lock = open(run->paths.lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (run->lock < 0) {
-            return err_set(err, -errno, "open '%s'", run->paths.lock_file);
-        }
-        if (flock(run->lock, LOCK_EX | LOCK_NB) != 0) {
-            return err_text(err, -EBUSY, "another vpn-controller runs in %s",
-                            run->paths.runtime_dir);
-        }
-        if (fstat(run->lock, &ours) == 0 && stat(run->paths.lock_file, &theirs) == 0 &&
-            ours.st_ino == theirs.st_ino) {
-            return 0;
-        }
-        close(run->lock);
-        run->lock = -1;
-    }
-}
+/* --- life --- */
 
 static int find_api(struct run *run, struct err *err)
 {
@@ -329,8 +142,6 @@ static int find_api(struct run *run, struct err *err)
     }
     return r < 0 ? r : balena_api_ca_from_env(&run->api_ca, err);
 }
-
-/* --- life --- */
 
 static void on_stopped(void *arg)
 {
@@ -392,27 +203,17 @@ static int open_drive(struct run *run, struct pool_object *pool, struct err *err
     return r < 0 ? r : open_signals(run, err);
 }
 
-static int open_all(struct run *run, struct pool_object *pool, struct err *err)
+static int take_machine(struct run *run, const struct env_pem *pem, struct err *err)
 {
     int r = local_tools_find(&run->tools, err);
 
-    if (r < 0 || (r = make_folder(run->paths.runtime_dir, 0755, err)) < 0 ||
-        (r = make_folder(run->paths.state_dir, 0700, err)) < 0 || (r = take_lock(run, err)) < 0 ||
-        (r = take_namespace(run, err)) < 0 || (r = loop_new(&run->loop, err)) < 0) {
+    if (r < 0 || (r = local_make_folder(run->paths.runtime_dir, 0755, err)) < 0 ||
+        (r = local_make_folder(run->paths.state_dir, 0700, err)) < 0 ||
+        (r = local_lock_folder(run->paths.lock_file, &run->lock, err)) < 0 ||
+        (r = local_lock_namespace(&run->namespace_lock, err)) < 0) {
         return r;
     }
-    return open_drive(run, pool, err);
-}
-
-static void remove_tls(const struct run *run)
-{
-    static const char *const names[] = {"ca.crt", "server.crt", "server.key", "dh.pem"};
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        AUTO(str) char *path = xasprintf("%s/%s", run->paths.tls_dir, names[i]);
-        unlink(path);
-    }
-    rmdir(run->paths.tls_dir);
+    return local_tls_write(&run->paths, pem, err);
 }
 
 static void close_all(struct run *run)
@@ -459,32 +260,56 @@ static int run_loop(struct run *run)
         return 1;
     }
     if (run->settings->file == NULL) {
-        remove_tls(run);
+        local_tls_remove(&run->paths);
     }
     unlink(run->paths.lock_file);
     log_info("everything has ended", NULL);
     return 0;
 }
 
+/* *pool is empty when it was taken over. */
+static int run_pool(struct run *run, struct pool_object *pool, const struct env_pem *pem)
+{
+    struct err err;
+
+    local_raise_descriptor_limit();
+    if (take_machine(run, pem, &err) < 0 || loop_new(&run->loop, &err) < 0 ||
+        open_drive(run, pool, &err) < 0) {
+        return print_error(&err, 1);
+    }
+    return run_loop(run);
+}
+
+static int load_and_run(struct run *run)
+{
+    struct pool_object pool = {0};
+    struct env_pem pem = {0};
+    struct local_findings findings;
+
+    local_findings_init(&findings);
+    int r = local_load_pool(run->settings, &run->paths, &pool, &pem, &findings);
+    local_findings_log(&findings);
+    local_findings_clear(&findings);
+    int status = r < 0 ? 2 : run_pool(run, &pool, &pem);
+    pool_object_clear(&pool);
+    env_pem_clear(&pem);
+    return status;
+}
+
 int local_run(const struct local_settings *settings)
 {
     struct run run = {.settings = settings, .lock = -1, .namespace_lock = -1};
-    struct pool_object pool = {0};
     struct err err;
     int status;
 
     local_paths_init(&run.paths, settings->runtime_dir, settings->state_dir);
     if (find_api(&run, &err) < 0) {
         status = print_error(&err, 2);
-    } else if (check_rights(&err) < 0) {
+    } else if (local_check_rights(&err) < 0) {
         status = print_error(&err, 1);
-    } else if (local_load_pool(settings, true, &pool) < 0) {
-        status = 2;
     } else {
-        raise_descriptor_limit();
-        status = open_all(&run, &pool, &err) < 0 ? print_error(&err, 1) : run_loop(&run);
+        status = load_and_run(&run);
     }
-    pool_object_clear(&pool);
     close_all(&run);
     return status;
 }

@@ -120,7 +120,7 @@ static void print_programs(const cJSON *list, int64_t now_ms, struct buf *ret)
 
     cJSON_ArrayForEach(o, list)
     {
-        const char *name = "?", *state = "?", *how = "";
+        const char *name = "?", *state = "?", *how = "", *why = NULL;
         (void)json_str(o, "name", &name, NULL);
         (void)json_str(o, "state", &state, NULL);
         (void)json_str(o, "lastEnd", &how, NULL);
@@ -129,9 +129,16 @@ static void print_programs(const cJSON *list, int64_t now_ms, struct buf *ret)
             buf_printf(ret, ", pid %lld, up %s", (long long)number(o, "pid"),
                        uptime_text(number(o, "startedAt"), now_ms).text);
         }
+        if (json_str(o, "why", &why, NULL) == 0 && number(o, "pid") > 0) {
+            buf_printf(ret, ", %s", why);
+        } else if (why != NULL) {
+            buf_printf(ret, ": %s", why);
+        }
         if (number(o, "restarts") > 0) {
-            buf_printf(ret, ", restarts %lld%s%s", (long long)number(o, "restarts"),
-                       how[0] != '\0' ? ", last end: " : "", how);
+            buf_printf(ret, ", restarts %lld", (long long)number(o, "restarts"));
+        }
+        if (number(o, "restarts") > 0 && how[0] != '\0' && why == NULL) {
+            buf_printf(ret, ", last end: %s", how);
         }
         if (number(o, "finishing") > 0) {
             buf_printf(ret, ", %lld before it still finishing", (long long)number(o, "finishing"));
@@ -149,6 +156,19 @@ static void print_reason(const cJSON *o, const char *what, const char *key, stru
     }
 }
 
+/* One line for each instance that something is wrong with. */
+static void print_instance_reasons(const cJSON *instances, struct buf *ret)
+{
+    const cJSON *o;
+
+    cJSON_ArrayForEach(o, instances)
+    {
+        char what[32];
+        snprintf(what, sizeof(what), "instance %lld", (long long)number(o, "index"));
+        print_reason(o, what, "why", ret);
+    }
+}
+
 static void print_conditions(const cJSON *root, struct buf *ret)
 {
     buf_printf(ret, "%-18s %s\n", "balena API",
@@ -160,8 +180,29 @@ static void print_conditions(const cJSON *root, struct buf *ret)
     print_reason(root, "burials", "burialsWhy", ret);
     print_reason(root, "haproxy's servers", "serversWhy", ret);
     print_reason(root, "firewall", "firewallWhy", ret);
+    print_reason(root, "state file", "stateFileWhy", ret);
+    print_reason(root, "state directory", "stateDirWhy", ret);
     print_reason(root, "degraded", "degraded", ret);
     print_reason(root, "pool file", "notice", ret);
+}
+
+/* "pool fleet: 1 of 2 ready, NOT available: haproxy: port 443 is taken by nginx (process 812)" */
+static void print_headline(const cJSON *root, const char *name, struct buf *ret)
+{
+    const char *why = NULL;
+
+    buf_printf(ret, "pool %s: %lld of %lld ready", name, (long long)number(root, "ready"),
+               (long long)number(root, "replicas"));
+    if (is_true(root, "stopping")) {
+        buf_append_str(ret, ", stopping\n\n");
+        return;
+    }
+    buf_append_str(ret, is_true(root, "progressing") ? ", changing" : "");
+    if (!is_true(root, "available")) {
+        bool told = json_str(root, "unavailable", &why, NULL) == 0;
+        buf_printf(ret, ", NOT available%s%s", told ? ": " : "", told ? why : "");
+    }
+    buf_append_str(ret, "\n\n");
 }
 
 int local_status_table(const char *json, size_t len, int64_t now_ms, struct buf *ret,
@@ -183,15 +224,11 @@ int local_status_table(const char *json, size_t len, int64_t now_ms, struct buf 
     {
         read_row(o, now_ms, &rows[at++]);
     }
-    buf_printf(ret, "pool %s: %lld of %lld ready%s%s\n\n", name, (long long)number(root, "ready"),
-               (long long)number(root, "replicas"),
-               is_true(root, "available") ? "" : ", NOT available",
-               is_true(root, "stopping")      ? ", stopping"
-               : is_true(root, "progressing") ? ", changing"
-                                              : "");
+    print_headline(root, name, ret);
     print_table(rows, count, ret);
-    buf_append_str(ret, "\n");
+    buf_append_str(ret, "(restarts: OpenVPN's/its sidecar's)\n\n");
     print_programs(programs, now_ms, ret);
+    print_instance_reasons(instances, ret);
     print_conditions(root, ret);
     free(rows);
     return 0;

@@ -250,7 +250,7 @@ int nft_start(struct loop *loop, const char *program, const char *script, bool c
                                     .argv = argv,
                                     .envp = envp,
                                     .stdin_fd = run->in,
-                                    .stderr_fd = run->out};
+                                    .output_fd = run->out};
         r = process_hold(loop, &spec, on_nft_exit, run, &run->process, err);
     }
     if (r < 0) {

@@ -140,9 +140,12 @@ static bool collide(const struct port_range *a, const struct port_range *b)
     return a->first <= a->last && b->first <= b->last && a->first <= b->last && b->first <= a->last;
 }
 
-/* Is it in the file, rather than a default? */
+/* Is it in the file or a variable, rather than a default? */
 static bool is_given(const struct look *l, const char *path)
 {
+    if (l->pool->name_of != NULL) {
+        return getenv(l->pool->name_of(path)) != NULL;
+    }
     const struct yaml_node *at = yaml_tree_locate(l->pool->origin, path);
 
     return at != NULL && at->key != NULL && strcmp(at->key, strrchr(path, '.') + 1) == 0;
@@ -244,6 +247,20 @@ static void check_overlap(struct look *l)
     freeifaddrs(all);
 }
 
+/* --- rates --- */
+
+#define RATE_MIN 8000ULL         /* bit/s: a ping and its answer get through */
+#define RATE_MAX 100000000000ULL /* as fast as links are */
+
+static void check_rate(struct look *l, const char *path, uint64_t rate)
+{
+    if (rate != 0 && (rate < RATE_MIN || rate > RATE_MAX)) {
+        SAY(l, errors, path, "%llu bit/s is not in 8kbit to 100gbit", (unsigned long long)rate);
+    }
+}
+
+/* --- room --- */
+
 /* Said in time: later, when a certificate is renewed, it would come as a surprise. Variables cannot
  * change while the pool runs. */
 static void check_room(struct look *l)
@@ -252,10 +269,11 @@ static void check_room(struct look *l)
 
     if (l->errors.count == 0 && p->name_of == NULL && p->replicas > 0 &&
         p->rollout.max_unavailable == 0 && p->replicas >= pool_object_capacity(p, true)) {
+        bool ports = p->replicas < pool_object_capacity(p, false);
         SAY(l, warnings, "spec.replicas",
             "%u leave no index for a new instance beside an outdated one: a change of what OpenVPN "
-            "runs with would wait for a larger base subnet or rollout.maxUnavailable",
-            p->replicas);
+            "runs with would wait for %s or rollout.maxUnavailable",
+            p->replicas, ports ? "other base ports" : "a larger base subnet");
     }
 }
 
@@ -268,7 +286,11 @@ int pool_object_check_local(const char *file, const struct pool_object *p,
     faults_init(&l.warnings, file);
     l.errors.name_of = p->name_of;
     l.warnings.name_of = p->name_of;
-    check_tls(&l);
+    if (p->name_of == NULL) { /* else they are in variables, which their reader has looked at */
+        check_tls(&l);
+    }
+    check_rate(&l, "spec.throttle.down", p->throttle.down);
+    check_rate(&l, "spec.throttle.up", p->throttle.up);
     check_ports(&l);
     check_interface(&l);
     check_overlap(&l);

@@ -132,8 +132,11 @@ static void check_openvpn(struct faults *f, const struct yaml_node *root,
     if (!faults_at(f, OPENVPN "keepalive.timeoutSeconds") &&
         o->keepalive_timeout_s < 2 * o->keepalive_interval_s) {
         object_fault(f, root, OPENVPN "keepalive.timeoutSeconds",
-                     "%u is less than twice intervalSeconds (%u): one lost ping would end a link",
-                     o->keepalive_timeout_s, o->keepalive_interval_s);
+                     "%u is less than twice %s (%u): one lost ping would end a link",
+                     o->keepalive_timeout_s,
+                     f->name_of != NULL ? f->name_of(OPENVPN "keepalive.intervalSeconds")
+                                        : "intervalSeconds",
+                     o->keepalive_interval_s);
     }
     /* Not dhFile: that says in a cluster that the Secret holds dh.pem. */
     if (o->tls.secret_name != NULL &&

@@ -270,7 +270,8 @@ static void become(const struct process_spec *spec, const struct identity *ident
     sigprocmask(SIG_SETMASK, &none, NULL);
     int in = spec->stdin_fd >= 0 ? spec->stdin_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 ||
-        (spec->stderr_fd >= 0 && dup2(spec->stderr_fd, STDERR_FILENO) < 0)) {
+        (spec->output_fd >= 0 &&
+         (dup2(spec->output_fd, STDOUT_FILENO) < 0 || dup2(spec->output_fd, STDERR_FILENO) < 0))) {
         say_and_exit(spec->program, "descriptors for");
     }
     if (read(gate, &byte, 1) != 1) {

@@ -20,7 +20,7 @@ struct process_spec {    /* borrowed during process_hold() only */
     char *const *envp;   /* NULL-terminated: all that it gets */
     const char *user;    /* to become when we are root, supplementary groups cleared; or NULL */
     int stdin_fd;        /* -1: /dev/null */
-    int stderr_fd;       /* -1: ours */
+    int output_fd;       /* standard output and error; -1: ours */
 };
 
 struct process_end {

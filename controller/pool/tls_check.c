@@ -131,6 +131,63 @@ static void check_purpose(struct check *c, X509 *cert)
     }
 }
 
+/* --- who signed it --- */
+
+static void auto_store(X509_STORE **store)
+{
+    X509_STORE_free(*store);
+}
+
+static void auto_store_ctx(X509_STORE_CTX **ctx)
+{
+    X509_STORE_CTX_free(*ctx);
+}
+
+static void auto_stack(STACK_OF(X509) * *stack)
+{
+    sk_X509_pop_free(*stack, X509_free);
+}
+
+static STACK_OF(X509) * read_all(const struct tls_part *part)
+{
+    STACK_OF(X509) *all = sk_X509_new_null();
+    AUTO(bio) BIO *bio = open_part(part);
+
+    for (int i = 0; i < CHAIN_MAX; i++) {
+        X509 *cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+        if (cert == NULL || sk_X509_push(all, cert) == 0) {
+            X509_free(cert);
+            break;
+        }
+    }
+    return all;
+}
+
+/* Devices are given the CA of the pool. Dates are checked by themselves; a CA may be one in the
+ * middle. */
+static bool comes_from(X509 *cert, const STACK_OF(X509) * authorities, STACK_OF(X509) * chain)
+{
+    AUTO(store) X509_STORE *store = X509_STORE_new();
+    AUTO(store_ctx) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+
+    for (int i = 0; i < sk_X509_num(authorities); i++) {
+        X509_STORE_add_cert(store, sk_X509_value(authorities, i));
+    }
+    X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME);
+    return X509_STORE_CTX_init(ctx, store, cert, chain) == 1 && X509_verify_cert(ctx) == 1;
+}
+
+static void check_signer(struct check *c, X509 *cert)
+{
+    AUTO(stack) STACK_OF(X509) *authorities = read_all(&c->parts->ca);
+    AUTO(stack) STACK_OF(X509) *chain = read_all(&c->parts->cert);
+
+    if (sk_X509_num(authorities) > 0 && !comes_from(cert, authorities, chain)) {
+        SAY(c, warnings, &c->parts->cert, "%s",
+            "was not signed by the CA: devices that trust that CA refuse it");
+    }
+}
+
 void tls_check(const struct tls_parts *parts, time_t now, const struct yaml_node *root,
                struct faults *errors, struct faults *warnings)
 {
@@ -146,6 +203,9 @@ void tls_check(const struct tls_parts *parts, time_t now, const struct yaml_node
     }
     if (cert != NULL) {
         check_purpose(&c, cert);
+    }
+    if (cert != NULL && parts->ca.pem != NULL) {
+        check_signer(&c, cert);
     }
     if (parts->key.pem != NULL) {
         check_key(&c, cert);

@@ -8,31 +8,43 @@
 #include <cmocka.h>
 
 static const char json[] =
-    "{\"pool\":\"fleet\",\"replicas\":2,\"ready\":1,\"available\":false,\"progressing\":true,"
+    "{\"pool\":\"fleet\",\"replicas\":2,\"ready\":1,\"available\":false,"
+    "\"unavailable\":\"vpn-state: port 8090 is taken by nginx (process 812)\",\"progressing\":true,"
     "\"stopping\":false,\"instances\":["
     "{\"index\":1,\"subnet\":\"100.64.0.0/20\",\"port\":10001,\"phase\":\"ready\",\"serving\":true,"
     "\"sessions\":3,\"pid\":4711,\"startedAt\":1000000,\"restarts\":0,\"sidecarRestarts\":2,"
     "\"serviceId\":12},"
     "{\"index\":12,\"subnet\":\"100.64.176.0/20\",\"port\":10012,\"phase\":\"starting\","
     "\"serving\":false,\"sessions\":null,\"pid\":0,\"startedAt\":0,\"restarts\":4,"
-    "\"sidecarRestarts\":0,\"serviceId\":null}],"
+    "\"sidecarRestarts\":0,\"serviceId\":null,\"why\":\"OpenVPN: exit status 1\"}],"
     "\"programs\":[{\"name\":\"haproxy\",\"state\":\"running\",\"pid\":17,\"startedAt\":1000000,"
-    "\"restarts\":1,\"lastEnd\":\"signal 9 (Killed)\",\"finishing\":1}],"
-    "\"apiSane\":true,\"burialsPending\":1,\"burialsWhy\":\"it is ill\",\"serversWhy\":null,"
+    "\"restarts\":1,\"lastEnd\":\"signal 9 "
+    "(Killed)\",\"finishing\":1,\"serving\":true,\"why\":null},"
+    "{\"name\":\"vpn-state\",\"state\":\"waiting for its next start\",\"pid\":0,\"startedAt\":0,"
+    "\"restarts\":3,\"lastEnd\":\"exit status 1\",\"finishing\":0,\"serving\":false,"
+    "\"why\":\"port 8090 is taken by nginx (process 812)\"}],"
+    "\"apiSane\":true,\"burialsPending\":1,\"burialsWhy\":\"it is "
+    "ill\",\"serversWhy\":null,\"stateFileWhy\":\"No space left\","
     "\"firewallWhy\":null,\"degraded\":\"no free index\",\"notice\":null}";
 
 static const char table[] =
-    "pool fleet: 1 of 2 ready, NOT available, changing\n"
+    "pool fleet: 1 of 2 ready, changing, NOT available: vpn-state: port 8090 is taken by nginx "
+    "(process 812)\n"
     "\n"
     "INDEX  SUBNET           PORT   PHASE     SESSIONS  PID   UPTIME  RESTARTS  SERVICE-ID\n"
     "1      100.64.0.0/20    10001  ready     3         4711  1m05s   0/2       12\n"
     "12     100.64.176.0/20  10012  starting  -         -     -       4/0       -\n"
+    "(restarts: OpenVPN's/its sidecar's)\n"
     "\n"
     "haproxy            running, pid 17, up 1m05s, restarts 1, last end: signal 9 (Killed), "
     "1 before it still finishing\n"
+    "vpn-state          waiting for its next start: port 8090 is taken by nginx (process 812), "
+    "restarts 3\n"
+    "instance 12        OpenVPN: exit status 1\n"
     "balena API         sane\n"
     "burials            1 service instances whose devices the API still lists\n"
     "burials            it is ill\n"
+    "state file         No space left\n"
     "degraded           no free index\n";
 
 static void test_local_status_is_an_aligned_table(void **state)

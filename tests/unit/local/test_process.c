@@ -88,7 +88,7 @@ static void hold_shell(const char *script)
     char *path = xasprintf("FILE=%s", t.path);
     char *envp[] = {path, NULL};
     struct process_spec spec = {
-        .program = "/bin/sh", .argv = argv, .envp = envp, .stdin_fd = -1, .stderr_fd = -1};
+        .program = "/bin/sh", .argv = argv, .envp = envp, .stdin_fd = -1, .output_fd = -1};
     struct err err;
 
     assert_int_equal(process_hold(t.loop, &spec, on_end, NULL, &t.process, &err), 0);

@@ -64,15 +64,17 @@ struct loaded {
     struct pool_object pool;
     struct env_pem pem;
     struct env_notes notes;
-    struct pool_errors errors;
+    struct pool_errors errors, warnings;
 };
 
 static void load(struct loaded *l, const char *variables)
 {
     *l = (struct loaded){0};
     pool_errors_init(&l->errors);
+    pool_errors_init(&l->warnings);
     set_variables(variables);
-    l->r = env_pool_load("/run/openvpn/tls", CORES, &l->pool, &l->pem, &l->notes, &l->errors);
+    l->r = env_pool_load("/run/openvpn/tls", CORES, &l->pool, &l->pem, &l->notes, &l->errors,
+                         &l->warnings);
 }
 
 static void load_good(struct loaded *l, const char *variables)
@@ -89,6 +91,7 @@ static void unload(struct loaded *l)
     env_pem_clear(&l->pem);
     buf_clear(&l->notes.text);
     pool_errors_clear(&l->errors);
+    pool_errors_clear(&l->warnings);
 }
 
 /* --- what they mean --- */
@@ -257,7 +260,7 @@ static void test_env_pool_takes_wrapped_base64(void **s)
     pool_errors_init(&l.errors);
     set_variables("");
     setenv("VPN_OPENVPN_CA_CRT", buf_str(&wrapped), 1);
-    l.r = env_pool_load("/tls", CORES, &l.pool, &l.pem, &l.notes, &l.errors);
+    l.r = env_pool_load("/tls", CORES, &l.pool, &l.pem, &l.notes, &l.errors, NULL);
     assert_int_equal(l.r, 0);
     assert_non_null(strstr(l.pem.ca, "-----END CERTIFICATE-----"));
     unload(&l);
@@ -305,8 +308,9 @@ static void test_env_pool_refuses(void **s)
          "VPN_GATEWAY: 10.0.0.1 is not in the base subnet 100.64.0.0/10\n"},
         {"VPN_GATEWAY=100.64.0.1\nBALENA_VPN_GATEWAY=100.65.0.1\n",
          "VPN_GATEWAY: '100.64.0.1' contradicts BALENA_VPN_GATEWAY, which is '100.65.0.1'\n"},
-        {"VPN_OPENVPN_PROTO=sctp\n", "VPN_OPENVPN_PROTO: 'sctp' is not one of tcp, tcp4, tcp6, "
-                                     "udp, udp4, udp6\n"},
+        {"VPN_OPENVPN_PROTO=sctp\n",
+         "VPN_OPENVPN_PROTO: 'sctp' is none of tcp-server, tcp4-server, "
+         "tcp6-server, udp, udp4, udp6\n"},
         {"VPN_OPENVPN_PROTO=udp\nVPN_INSTANCE_COUNT=2\n",
          "VPN_OPENVPN_PROTO: udp cannot be balanced: it takes 1 replica, not 2\n"},
         {"VPN_UDP_SERVER_EXPLICIT_EXIT_NOTIFY=1\n",
@@ -314,10 +318,10 @@ static void test_env_pool_refuses(void **s)
         {"VPN_DATA_CIPHERS=AES-128-GCM:;rm\n", "VPN_DATA_CIPHERS: ';rm' is not a name\n"},
         {"VPN_DATA_CIPHERS=::\n", "VPN_DATA_CIPHERS: is a list, not a list of names\n"},
         {"VPN_KEEPALIVE_FREQUENCY=50\n",
-         "VPN_KEEPALIVE_TIMEOUT: 60 is less than twice intervalSeconds (50): one lost ping would "
-         "end a link\n"},
+         "VPN_KEEPALIVE_TIMEOUT: 60 is less than twice VPN_KEEPALIVE_FREQUENCY (50): one lost "
+         "ping would end a link\n"},
         {"VPN_AUTH_CACHE_TIMEOUT=1 minute\n",
-         "VPN_AUTH_CACHE_TIMEOUT: '1 minute' is not a whole number\n"},
+         "VPN_AUTH_CACHE_TIMEOUT: '1 minute' is not a number of milliseconds, 0 to 999999999\n"},
         {"VPN_DOWNRATE=10mbit\n",
          "VPN_DOWNRATE, VPN_UPRATE: has down without up: give both or neither\n"},
         {"VPN_DOWNRATE=fast\nVPN_UPRATE=1mbit\n",
@@ -364,7 +368,7 @@ static void test_env_pool_refuses_a_key_of_another_certificate(void **s)
     pool_errors_init(&l.errors);
     set_variables("");
     set_certificate("VPN_OPENVPN_SERVER_CRT", "client.crt");
-    l.r = env_pool_load("/tls", CORES, &l.pool, &l.pem, &l.notes, &l.errors);
+    l.r = env_pool_load("/tls", CORES, &l.pool, &l.pem, &l.notes, &l.errors, NULL);
     assert_int_equal(l.r, -EINVAL);
     assert_string_equal(buf_str(&l.errors.text),
                         "environment: VPN_OPENVPN_SERVER_KEY: the value does not belong to the "
@@ -372,16 +376,49 @@ static void test_env_pool_refuses_a_key_of_another_certificate(void **s)
     unload(&l);
 }
 
-/* Later checks speak of variables as well. */
+/* Later checks speak of variables as well, also where the other side has none. */
 static void test_env_pool_names_variables_in_local_checks(void **s)
 {
-    struct loaded l;
+    static const struct {
+        const char *variables, *error;
+    } cases[] = {
+        {"VPN_PORT=3128\n", "VPN_PORT: port 3128 is taken by VPN_CONNECT_PROXY_PORT\n"},
+        {"VPN_CONNECT_PROXY_PORT=80\n",
+         "VPN_CONNECT_PROXY_PORT: port 80 is taken by the port of /ping and metrics\n"},
+        {"VPN_PORT=8090\n", "VPN_PORT: port 8090 is taken by the state service's port\n"},
+        {"VPN_BASE_PORT=20999\n",
+         "VPN_BASE_PORT: port 21001 is taken by the ports of the sidecars' proxies\n"},
+        {"VPN_SERVICE_REGISTER_INTERFACE=nosuch0\n",
+         "VPN_SERVICE_REGISTER_INTERFACE: there is no interface 'nosuch0'\n"},
+        {"VPN_DOWNRATE=1kbit\nVPN_UPRATE=1mbit\n",
+         "VPN_DOWNRATE: 1000 bit/s is not in 8kbit to 100gbit\n"},
+    };
 
-    load_good(&l, "VPN_PORT=3128\n");
-    assert_int_equal(pool_object_check_local("environment", &l.pool, &l.errors, NULL), -EINVAL);
-    assert_non_null(
-        strstr(buf_str(&l.errors.text),
-               "environment: VPN_PORT: port 3128 is taken by VPN_CONNECT_PROXY_PORT\n"));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct loaded l;
+        AUTO(str) char *wanted = xasprintf("environment: %s", cases[i].error);
+        load_good(&l, cases[i].variables);
+        assert_int_equal(pool_object_check_local("environment", &l.pool, &l.errors, NULL), -EINVAL);
+        assert_string_equal(buf_str(&l.errors.text), wanted);
+        unload(&l);
+    }
+}
+
+/* Their certificates are no files yet. */
+static void test_env_pool_warns_of_certificates(void **s)
+{
+    struct loaded l = {0};
+
+    pool_errors_init(&l.errors);
+    pool_errors_init(&l.warnings);
+    set_variables("");
+    set_certificate("VPN_OPENVPN_CA_CRT", "client.crt");
+    l.r = env_pool_load("/tls", CORES, &l.pool, &l.pem, &l.notes, &l.errors, &l.warnings);
+    assert_int_equal(l.r, 0);
+    assert_int_equal(pool_object_check_local("environment", &l.pool, &l.errors, NULL), 0);
+    assert_string_equal(buf_str(&l.warnings.text),
+                        "environment: VPN_OPENVPN_SERVER_CRT: the value was not signed by the CA: "
+                        "devices that trust that CA refuse it\n");
     unload(&l);
 }
 
@@ -397,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_env_pool_refuses),
         cmocka_unit_test(test_env_pool_refuses_a_key_of_another_certificate),
         cmocka_unit_test(test_env_pool_names_variables_in_local_checks),
+        cmocka_unit_test(test_env_pool_warns_of_certificates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,9 @@ static const struct local_case certificates[] = {
      "passphrase\n",
      ""},
     {"  openvpn: {tls: {caFile: expired.crt, certFile: server.crt, keyFile: server.key}}\n",
-     "5:27: spec.openvpn.tls.caFile: 'T/expired.crt' has expired\n", ""},
+     "5:27: spec.openvpn.tls.caFile: 'T/expired.crt' has expired\n",
+     "5:50: spec.openvpn.tls.certFile: 'T/server.crt' was not signed by the CA: devices "
+     "that trust that CA refuse it\n"},
     {"  openvpn: {tls: {caFile: ca.crt, certFile: server.crt, keyFile: server.key, dhFile: "
      "ca.crt}}\n",
      "5:86: spec.openvpn.tls.dhFile: 'T/ca.crt' holds no PEM DH parameters\n", ""},
@@ -97,6 +99,18 @@ static const struct local_case room[] = {
      "", ""},
     {TLS "  replicas: 3\n  network: {baseSubnet: 10.222.0.0/24, instancePrefixLength: 26}\n", "",
      ""},
+    {TLS "  replicas: 5\n  local: {basePort: 20995}\n", "",
+     "6:13: spec.replicas: 5 leave no index for a new instance beside an outdated one: a change of "
+     "what OpenVPN runs with would wait for other base ports or rollout.maxUnavailable\n"},
+    {TLS "  replicas: 4\n  local: {basePort: 20995}\n", "", ""},
+};
+
+static const struct local_case rates[] = {
+    {TLS "  throttle: {down: 7kbit, up: 999999999gbit}\n",
+     "6:20: spec.throttle.down: 7000 bit/s is not in 8kbit to 100gbit\n"
+     "6:31: spec.throttle.up: 999999999000000000 bit/s is not in 8kbit to 100gbit\n",
+     ""},
+    {TLS "  throttle: {down: 8kbit, up: 100gbit}\n", "", ""},
 };
 
 static const struct local_case interfaces[] = {
@@ -113,13 +127,11 @@ static char *expected_text(const char *lines)
 
     buf_init(&text, 65536);
     for (char *rest = copy, *line; (line = strsep(&rest, "\n")) != NULL && line[0] != '\0';) {
-        char *at = strstr(line, "'T/");
-        if (at != NULL) {
-            buf_printf(&text, "%s:%.*s'%s%s\n", FILE_NAME, (int)(at - line), line, POOL_TEST_TLS,
-                       at + 2);
-        } else {
-            buf_printf(&text, "%s:%s\n", FILE_NAME, line);
+        buf_printf(&text, "%s:", FILE_NAME);
+        for (char *at; (at = strstr(line, "'T/")) != NULL; line = at + 2) {
+            buf_printf(&text, "%.*s'%s", (int)(at - line), line, POOL_TEST_TLS);
         }
+        buf_printf(&text, "%s\n", line);
     }
     return buf_take(&text);
 }
@@ -158,6 +170,11 @@ static void test_object_local_ports(void **s)
 static void test_object_local_room_for_a_roll(void **s)
 {
     run(room, ARRAY_LEN(room));
+}
+
+static void test_object_local_rates(void **s)
+{
+    run(rates, ARRAY_LEN(rates));
 }
 
 static void test_object_local_interfaces(void **s)
@@ -300,6 +317,7 @@ static void test_object_capacity(void **s)
         {"100.64.0.0/10", 20, 8000, 21000, 1024, 89}, /* 8090 is the state service's */
         {"100.64.0.0/10", 20, 10000, 3100, 1024, 27}, /* 3128 */
         {"100.64.0.0/10", 20, 10000, 10000, 1024, 0},
+        {"100.64.0.0/10", 20, 20995, 21000, 1024, 5}, /* 21001 is a sidecar's */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -321,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_object_local_certificates),
         cmocka_unit_test(test_object_local_ports),
         cmocka_unit_test(test_object_local_room_for_a_roll),
+        cmocka_unit_test(test_object_local_rates),
         cmocka_unit_test(test_object_local_interfaces),
         cmocka_unit_test(test_object_local_warns_of_a_network_that_is_here_already),
         cmocka_unit_test(test_tls_check_dates),

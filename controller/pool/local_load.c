@@ -1,0 +1,121 @@
+#include "controller/pool/local_load.h"
+
+#include "common/log.h"
+#include "controller/pool/local_haproxy.h"
+#include "controller/pool/local_machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- what is said --- */
+
+void local_findings_init(struct local_findings *f)
+{
+    pool_errors_init(&f->errors);
+    pool_errors_init(&f->warnings);
+    buf_init(&f->notes.text, ENV_NOTES_MAX); /* with a file there are none */
+}
+
+void local_findings_clear(struct local_findings *f)
+{
+    pool_errors_clear(&f->errors);
+    pool_errors_clear(&f->warnings);
+    buf_clear(&f->notes.text);
+}
+
+static void log_lines(enum log_level level, const struct buf *text)
+{
+    AUTO(str) char *copy = xstrdup(buf_str(text));
+
+    for (char *save = NULL, *line = strtok_r(copy, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save)) {
+        log_line(level, line, NULL);
+    }
+}
+
+void local_findings_log(const struct local_findings *f)
+{
+    log_lines(LOG_INFO, &f->notes.text);
+    log_lines(LOG_WARN, &f->warnings.text);
+    log_lines(LOG_ERROR, &f->errors.text);
+}
+
+void local_findings_print(const struct local_findings *f)
+{
+    AUTO(str) char *warnings = xstrdup(buf_str(&f->warnings.text));
+
+    fputs(buf_str(&f->notes.text), stderr);
+    for (char *save = NULL, *line = strtok_r(warnings, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save)) {
+        fprintf(stderr, "warning: %s\n", line);
+    }
+    fputs(buf_str(&f->errors.text), stderr);
+}
+
+/* --- the pool --- */
+
+static int load_environment(const struct local_paths *paths, struct pool_object *ret,
+                            struct env_pem *pem, struct local_findings *f)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return env_pool_load(paths->tls_dir, cores > 0 ? (uint32_t)cores : 1, ret, pem, &f->notes,
+                         &f->errors, &f->warnings);
+}
+
+static int check_machine(const char *name, const struct pool_object *pool,
+                         const struct local_paths *paths, struct local_findings *f)
+{
+    int r = pool_object_check_local(name, pool, &f->errors, &f->warnings);
+    int haproxy = local_haproxy_check(name, pool, paths, &f->errors);
+
+    return r < 0 ? r : haproxy;
+}
+
+int local_load_pool(const struct local_settings *settings, const struct local_paths *paths,
+                    struct pool_object *ret, struct env_pem *pem, struct local_findings *findings)
+{
+    struct pool_object pool = {0};
+    struct env_pem own = {0};
+    bool from_file = settings->file != NULL;
+    int r = from_file ? pool_object_load(settings->file, &pool, &findings->errors)
+                      : load_environment(paths, &pool, &own, findings);
+
+    if (r == 0) {
+        r = check_machine(from_file ? settings->file : "environment", &pool, paths, findings);
+    }
+    if (r < 0) {
+        pool_object_clear(&pool);
+        env_pem_clear(&own);
+        return -EINVAL;
+    }
+    *ret = pool;
+    *pem = own;
+    return 0;
+}
+
+/* --- certificates of the environment --- */
+
+static const char *const tls_files[] = {"ca.crt", "server.crt", "server.key", "dh.pem"};
+
+int local_tls_write(const struct local_paths *paths, const struct env_pem *pem, struct err *err)
+{
+    const char *const texts[] = {pem->ca, pem->cert, pem->key, pem->dh};
+    int r = pem->ca != NULL ? local_make_folder(paths->tls_dir, 0700, err) : 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(texts); i++) {
+        AUTO(str) char *path = xasprintf("%s/%s", paths->tls_dir, tls_files[i]);
+        r = texts[i] != NULL ? file_replace(path, texts[i], 0600, err) : 0;
+    }
+    return r;
+}
+
+void local_tls_remove(const struct local_paths *paths)
+{
+    for (size_t i = 0; i < ARRAY_LEN(tls_files); i++) {
+        AUTO(str) char *path = xasprintf("%s/%s", paths->tls_dir, tls_files[i]);
+        unlink(path);
+    }
+    rmdir(paths->tls_dir);
+}

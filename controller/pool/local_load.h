@@ -1,0 +1,34 @@
+/* local_load: a pool from its file or from the environment, with all that can be said about it
+ * without changing anything: its own rules, this machine's ports, interfaces and certificates, and
+ * what haproxy thinks of its file. */
+#pragma once
+
+#include "controller/pool/env_pool.h"
+#include "controller/pool/local_commands.h"
+
+struct local_settings { /* borrowed */
+    const char *file;   /* of the pool; NULL: the environment has it */
+    const char *runtime_dir, *state_dir;
+    const char *service_key; /* NULL: not set */
+};
+
+struct local_findings { /* texts of whole lines, for a person or the log */
+    struct pool_errors errors, warnings;
+    struct env_notes notes; /* of the environment: what has no effect here */
+};
+void local_findings_init(struct local_findings *f);
+void local_findings_clear(struct local_findings *f);
+/* Each line as a line of the log. */
+void local_findings_log(const struct local_findings *f);
+/* As they are, to standard error. */
+void local_findings_print(const struct local_findings *f);
+
+/* 0; -EINVAL: errors says why, *ret and *pem are untouched. pem: certificates of the environment,
+ * which the pool names as files in paths->tls_dir; empty with a file. findings are initialised by
+ * the caller. */
+int local_load_pool(const struct local_settings *settings, const struct local_paths *paths,
+                    struct pool_object *ret, struct env_pem *pem, struct local_findings *findings);
+
+/* Writes what is in pem to tls_dir, mode 0600, and takes it away again. */
+int local_tls_write(const struct local_paths *paths, const struct env_pem *pem, struct err *err);
+void local_tls_remove(const struct local_paths *paths);
