@@ -50,6 +50,12 @@ void answer_format(const struct answer *answer, struct buf *out)
     if (answer->retry_after_s > 0) {
         buf_printf(out, "Retry-After: %d\r\n", answer->retry_after_s);
     }
+    if (answer->limit != NULL) {
+        buf_printf(
+            out,
+            "Proxy-Status: open-balena-vpn; error=connection_limit_reached; details=\"%s\"\r\n",
+            answer->limit);
+    }
     if (answer->close) {
         buf_append_str(out, "Connection: close\r\n");
     }
@@ -63,7 +69,11 @@ void hop_request_format(const struct hop_request *request, struct buf *out)
     if (request->authorization != NULL) {
         buf_printf(out, "Proxy-Authorization: %s\r\n", request->authorization);
     }
-    buf_printf(out, "Via: %s\r\nForwarded: by=_%s\r\n", request->via, request->self);
+    bool v6 = strchr(request->client, ':') != NULL;
+    buf_printf(out,
+               v6 ? "Via: %s\r\nForwarded: for=\"[%s]\";by=_%s\r\n"
+                  : "Via: %s\r\nForwarded: for=%s;by=_%s\r\n",
+               request->via, request->client, request->self);
     if (request->traceparent != NULL) {
         buf_printf(out, "traceparent: %s\r\n", request->traceparent);
     }

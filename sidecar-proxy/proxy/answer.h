@@ -1,7 +1,7 @@
 /* answer: the heads that a proxy writes: its answer to the caller, and its own CONNECT to the next
  * hop; and how it reads that hop's answer. Pure.
- * Source: RFC 9110 9.3.6, 10.2.3, 11.7.1, 15.5.6; reason phrases: as the original has them (users'
- * notes quote "Proxy Authorization Required"). */
+ * Source: RFC 9110 9.3.6, 10.2.3, 11.7.1, 15.5.6, RFC 7239 4, RFC 9209 2; reason phrases: as the
+ * original has them (users' notes quote "Proxy Authorization Required"). */
 #pragma once
 
 #include "common/buf.h"
@@ -13,6 +13,7 @@ struct answer {
     int minor;         /* of the request's HTTP version: 1.0 is answered in 1.0 */
     bool close;        /* Connection: close instead of a kept connection */
     int retry_after_s; /* 0: not said */
+    const char *limit; /* which limit was reached, a literal; NULL: none (RFC 9209) */
 };
 
 const char *answer_phrase(int status);
@@ -25,6 +26,7 @@ struct hop_request {
     const char *authorization; /* whole value of Proxy-Authorization, or NULL */
     const char *via;           /* chain, ours included */
     const char *self;          /* our id, for Forwarded */
+    const char *client;        /* the caller's numeric address, for Forwarded */
     const char *traceparent;   /* or NULL */
 };
 void hop_request_format(const struct hop_request *request, struct buf *out);

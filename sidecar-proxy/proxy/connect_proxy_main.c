@@ -5,6 +5,7 @@
 #include "common/metrics.h"
 #include "common/secret.h"
 #include "sidecar-proxy/proxy/host_router.h"
+#include "sidecar-proxy/proxy/networks.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,12 +17,17 @@
 
 struct settings {
     char *listen;
+    char *tls_cert;
+    char *tls_key;
+    bool proxy_protocol;
+    char *proxy_protocol_from;
     char *metrics_listen;
     char *state;
     char *self_address;
     int64_t workers;
     int64_t forward_port;
     int64_t default_port;
+    int64_t drain_delay_s;
     int64_t drain_timeout_s;
     int64_t head_timeout_s;
     int64_t answer_timeout_s;
@@ -44,7 +50,8 @@ struct program {
     char *api_ca;
     char self_id[32];
     struct loop *loop;
-    struct loop_signal *term, *interrupt, *debug;
+    struct loop_signal *term, *interrupt, *debug, *hangup;
+    struct loop_timer *drain_delay;
     struct balena_api *api;
     struct locator *locator;
     struct host_router *router;
@@ -58,6 +65,15 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
     const struct config_option options[] = {
         {"listen", "VPN_CONNECT_PROXY_LISTEN", CONFIG_STR, &s->listen, "0.0.0.0:3128",
          .help = "address:port on which CONNECT is answered"},
+        {"tls-cert", "VPN_CONNECT_PROXY_TLS_CERT", CONFIG_STR, &s->tls_cert,
+         .help =
+             "PEM file of a certificate with its chain: callers speak TLS; read again on change"},
+        {"tls-key", "VPN_CONNECT_PROXY_TLS_KEY", CONFIG_STR, &s->tls_key,
+         .help = "PEM file of the certificate's key"},
+        {"proxy-protocol", "VPN_CONNECT_PROXY_USEPROXYPROTOCOL", CONFIG_BOOL, &s->proxy_protocol,
+         .help = "connections begin with a balancer's PROXY protocol, version 1 or 2"},
+        {"proxy-protocol-from", NULL, CONFIG_LIST, &s->proxy_protocol_from,
+         .help = "... only those from these networks, others do without; default: all"},
         {"metrics-listen", NULL, CONFIG_STR, &s->metrics_listen, "127.0.0.1:8091",
          .help = "address:port of /metrics, /healthz and /readyz"},
         {"state", NULL, CONFIG_LIST, &s->state, "127.0.0.1:8090",
@@ -70,8 +86,10 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
          .help = "port of other VPN hosts' proxies"},
         {"default-port", NULL, CONFIG_INT, &s->default_port, "80", 1, 65535,
          .help = "port of a request that names none"},
+        {"drain-delay-seconds", NULL, CONFIG_INT, &s->drain_delay_s, "0", 0, 3600,
+         .help = "how long after SIGTERM callers are still taken while /readyz says 503 already"},
         {"drain-timeout-seconds", NULL, CONFIG_INT, &s->drain_timeout_s, "120", 0, 86400,
-         .help = "how long tunnels may last after SIGTERM"},
+         .help = "how long tunnels may last after that"},
         {"head-timeout-seconds", NULL, CONFIG_INT, &s->head_timeout_s, "10", 1, 600,
          .help = "within which a request's head must come"},
         {"answer-timeout-seconds", NULL, CONFIG_INT, &s->answer_timeout_s, "8", 1, 600,
@@ -118,6 +136,18 @@ static int set_log(const struct settings *s, struct err *err)
     return 0;
 }
 
+static int check(const struct settings *s, struct err *err)
+{
+    struct networks networks;
+
+    if ((s->tls_cert == NULL) != (s->tls_key == NULL)) {
+        return err_text(err, -EINVAL, "TLS needs both, --tls-cert and --tls-key");
+    }
+    int r = networks_parse(s->proxy_protocol_from != NULL ? s->proxy_protocol_from : "", &networks,
+                           err);
+    return r < 0 ? err_wrap(err, "--proxy-protocol-from") : 0;
+}
+
 /* All that can be wrong before anything runs. */
 static int prepare(struct program *p, int argc, char **argv, struct err *err)
 {
@@ -127,6 +157,9 @@ static int prepare(struct program *p, int argc, char **argv, struct err *err)
         return r;
     }
     r = set_log(&p->settings, err);
+    if (r == 0) {
+        r = check(&p->settings, err);
+    }
     if (r == 0) {
         r = balena_api_url_from_env(&p->api_url, err);
     }
@@ -201,7 +234,17 @@ static void on_drained(void *arg)
     loop_stop(p->loop);
 }
 
-/* The second signal ends it at once. */
+static void on_drain_delay(void *arg)
+{
+    struct program *p = arg;
+
+    log_info("draining", "tunnels", NUM(proxy_tunnels(p->proxy)), "seconds_at_most",
+             NUM(p->settings.drain_timeout_s), NULL);
+    proxy_drain(p->proxy, (uint32_t)p->settings.drain_timeout_s * 1000, on_drained, p);
+}
+
+/* Balancers see by /readyz that it goes, and need a moment for it. The second signal ends it at
+ * once. */
 static void on_term(void *arg)
 {
     struct program *p = arg;
@@ -211,9 +254,21 @@ static void on_term(void *arg)
         return;
     }
     p->draining = true;
-    log_info("draining", "tunnels", NUM(proxy_tunnels(p->proxy)), "seconds_at_most",
-             NUM(p->settings.drain_timeout_s), NULL);
-    proxy_drain(p->proxy, (uint32_t)p->settings.drain_timeout_s * 1000, on_drained, p);
+    if (p->settings.drain_delay_s == 0) {
+        on_drain_delay(p);
+        return;
+    }
+    log_info("not ready any more", "drains_in_seconds", NUM(p->settings.drain_delay_s), NULL);
+    loop_timer_start(p->drain_delay, (uint64_t)p->settings.drain_delay_s * 1000, 0);
+}
+
+static void on_hangup(void *arg)
+{
+    struct program *p = arg;
+
+    if (p->proxy != NULL) {
+        proxy_reload(p->proxy);
+    }
 }
 
 static void on_debug(void *arg)
@@ -229,6 +284,10 @@ static int open_signals(struct program *p, struct err *err)
     if (r == 0) {
         r = loop_signal_new(p->loop, SIGINT, on_term, p, &p->interrupt, err);
     }
+    if (r == 0) {
+        r = loop_signal_new(p->loop, SIGHUP, on_hangup, p, &p->hangup, err);
+    }
+    p->drain_delay = loop_timer_new(p->loop, on_drain_delay, p);
     return r < 0 ? r : loop_signal_new(p->loop, SIGUSR2, on_debug, p, &p->debug, err);
 }
 
@@ -260,11 +319,23 @@ static int open_routing(struct program *p, struct err *err)
     return 0;
 }
 
+/* Both options are needed: a network alone does not change what its connections begin with. */
+static const char *balancers(const struct settings *s)
+{
+    if (!s->proxy_protocol) {
+        return NULL;
+    }
+    return s->proxy_protocol_from != NULL ? s->proxy_protocol_from : "::/0";
+}
+
 static int open_proxy(struct program *p, struct err *err)
 {
     const struct settings *s = &p->settings;
     struct proxy_options options = {
         .listen = s->listen,
+        .tls_cert_file = s->tls_cert,
+        .tls_key_file = s->tls_key,
+        .balancers = balancers(s),
         .workers = (int)s->workers,
         .service_key = s->service_key,
         .guest_key = s->guest_key,
@@ -317,6 +388,8 @@ static void close_all(struct program *p)
     loop_signal_close(p->term);
     loop_signal_close(p->interrupt);
     loop_signal_close(p->debug);
+    loop_signal_close(p->hangup);
+    loop_timer_close(p->drain_delay);
     if (p->loop != NULL) {
         loop_free(p->loop);
     }
@@ -325,9 +398,10 @@ static void close_all(struct program *p)
 static void clear_settings(struct program *p)
 {
     struct settings *s = &p->settings;
-    char *const texts[] = {s->listen,      s->metrics_listen, s->state,      s->self_address,
-                           s->service_key, s->guest_key,      s->log_format, s->log_level,
-                           p->api_url,     p->api_ca};
+    char *const texts[] = {s->tls_cert,       s->tls_key,    s->proxy_protocol_from, s->listen,
+                           s->metrics_listen, s->state,      s->self_address,        s->service_key,
+                           s->guest_key,      s->log_format, s->log_level,           p->api_url,
+                           p->api_ca};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         free(texts[i]);
@@ -350,7 +424,7 @@ int main(int argc, char **argv)
     r = open_all(&p, &err);
     if (r == 0) {
         log_info("answering CONNECT", "listen", p.settings.listen, "port", NUM(proxy_port(p.proxy)),
-                 "state", p.settings.state, "api", p.api_url, NULL);
+                 "tls", p.settings.tls_cert, "state", p.settings.state, "api", p.api_url, NULL);
         loop_run(p.loop);
         log_info("stopped", NULL);
     } else {

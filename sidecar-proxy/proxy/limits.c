@@ -1,7 +1,5 @@
 #include "sidecar-proxy/proxy/limits.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,30 +30,6 @@ void limits_clear(struct limits *limits)
     hashmap_clear(&limits->counts);
     pthread_mutex_destroy(&limits->lock);
     secret_wipe(limits->secret, sizeof(limits->secret));
-}
-
-struct source source_of(const struct sockaddr_storage *address)
-{
-    struct source source = {.ip = {[10] = 0xff, [11] = 0xff}};
-
-    if (address->ss_family == AF_INET6) {
-        memcpy(source.ip, &((const struct sockaddr_in6 *)address)->sin6_addr, sizeof(source.ip));
-    } else {
-        memcpy(source.ip + 12, &((const struct sockaddr_in *)address)->sin_addr, 4);
-    }
-    return source;
-}
-
-void source_format(const struct source *source, char ret[SOURCE_TEXT_MAX])
-{
-    struct in6_addr in6;
-
-    memcpy(&in6, source->ip, sizeof(in6));
-    if (IN6_IS_ADDR_V4MAPPED(&in6)) {
-        inet_ntop(AF_INET, source->ip + 12, ret, SOURCE_TEXT_MAX);
-    } else {
-        inet_ntop(AF_INET6, &in6, ret, SOURCE_TEXT_MAX);
-    }
 }
 
 bool limits_connect(struct limits *limits)

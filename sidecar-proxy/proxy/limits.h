@@ -5,16 +5,10 @@
 
 #include "common/hashmap.h"
 #include "common/secret.h"
+#include "sidecar-proxy/proxy/source.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
-
-#define SOURCE_TEXT_MAX 46 /* with the NUL */
-
-struct source { /* an IPv6 address, IPv4 ones mapped */
-    uint8_t ip[16];
-};
 
 struct limit_count;
 
@@ -43,9 +37,6 @@ enum limit { LIMIT_NONE, LIMIT_TOTAL, LIMIT_SOURCE, LIMIT_CALLER, LIMIT_CONNECTI
 
 void limits_init(struct limits *limits, const struct limits_max *max);
 void limits_clear(struct limits *limits);
-struct source source_of(const struct sockaddr_storage *address);
-void source_format(const struct source *source, char ret[SOURCE_TEXT_MAX]);
-
 bool limits_connect(struct limits *limits); /* false: too many, nothing was counted */
 void limits_disconnect(struct limits *limits);
 /* source NULL: a proxy of ours, where it was counted already. key NULL: a guest. On LIMIT_NONE

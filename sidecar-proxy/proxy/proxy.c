@@ -1,6 +1,7 @@
 #include "sidecar-proxy/proxy/proxy.h"
 
 #include "common/log.h"
+#include "common/metrics.h"
 #include "sidecar-proxy/proxy/address.h"
 #include "sidecar-proxy/proxy/broker.h"
 #include "sidecar-proxy/proxy/tunnel.h"
@@ -14,6 +15,7 @@
 
 #define WORKERS_MAX 64
 #define BACKLOG 4096
+#define CERTIFICATE_LOOK_MS 5000
 #define OTHER_DESCRIPTORS 256 /* pipes, the program's own */
 
 struct proxy {
@@ -23,8 +25,27 @@ struct proxy {
     int worker_count;
     uint16_t port;
     struct loop_timer *drain_timer;
-    loop_fn on_drained; /* NULL: not draining, or told already */
+    struct loop_timer *certificate_timer; /* looks whether the files have changed */
+    loop_fn on_drained;                   /* NULL: not draining, or told already */
     void *on_drained_arg;
+};
+
+static struct metric certificate_expiry = {
+    .name = "vpn_proxy_tls_certificate_expiry_timestamp_seconds",
+    .help = "When the certificate in use ends, Unix time; 0: no TLS.",
+    .kind = METRIC_GAUGE,
+};
+static struct metric reloads_good = {
+    .name = "vpn_proxy_tls_reloads_total",
+    .labels = "result=\"ok\"",
+    .help = "Times the certificate's files were read again.",
+    .kind = METRIC_COUNTER,
+};
+static struct metric reloads_bad = {
+    .name = "vpn_proxy_tls_reloads_total",
+    .labels = "result=\"error\"",
+    .help = "Times the certificate's files were read again.",
+    .kind = METRIC_COUNTER,
 };
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
@@ -199,6 +220,59 @@ static void on_drain_timer(void *arg)
     }
 }
 
+void proxy_reload(struct proxy *proxy)
+{
+    struct tls_server *tls = proxy->shared.tls;
+    struct err err;
+
+    if (tls == NULL) {
+        return;
+    }
+    if (tls_server_reload(tls, &err) < 0) {
+        metric_inc(&reloads_bad);
+        log_error("the new certificate is not taken, the earlier stays", "why", err.text, NULL);
+        return;
+    }
+    metric_inc(&reloads_good);
+    metric_set(&certificate_expiry, tls_server_expiry_s(tls));
+    log_info("certificate read again", NULL);
+}
+
+static void on_certificate_timer(void *arg)
+{
+    struct proxy *p = arg;
+
+    if (tls_server_changed(p->shared.tls)) {
+        proxy_reload(p);
+    }
+}
+
+static int open_tls(struct proxy *p, const struct proxy_options *o, struct err *err)
+{
+    if (o->tls_cert_file == NULL && o->tls_key_file == NULL) {
+        return 0;
+    }
+    if (o->tls_cert_file == NULL || o->tls_key_file == NULL) {
+        return err_text(err, -EINVAL, "TLS needs both, certificate and key");
+    }
+    int r = tls_server_new(o->tls_cert_file, o->tls_key_file, &p->shared.tls, err);
+    if (r < 0) {
+        return r;
+    }
+    metric_set(&certificate_expiry, tls_server_expiry_s(p->shared.tls));
+    p->certificate_timer = loop_timer_new(p->loop, on_certificate_timer, p);
+    loop_timer_start(p->certificate_timer, CERTIFICATE_LOOK_MS, CERTIFICATE_LOOK_MS);
+    return 0;
+}
+
+static void register_metrics(void)
+{
+    tunnel_metrics_register();
+    metrics_register(&certificate_expiry);
+    metrics_register(&reloads_good);
+    metrics_register(&reloads_bad);
+}
+
 static struct proxy_options with_defaults(const struct proxy_options *options)
 {
     struct proxy_options o = *options;
@@ -215,7 +289,7 @@ int proxy_open(struct loop *loop, const struct proxy_options *options, struct pr
     struct proxy_options o = with_defaults(options);
 
     signal(SIGPIPE, SIG_IGN); /* splice() knows no MSG_NOSIGNAL */
-    tunnel_metrics_register();
+    register_metrics();
     p->loop = loop;
     p->shared.settings = settings_of(&o);
     const struct limits_max max = {
@@ -225,7 +299,14 @@ int proxy_open(struct loop *loop, const struct proxy_options *options, struct pr
     };
     limits_init(&p->shared.limits, &max);
     p->drain_timer = loop_timer_new(loop, on_drain_timer, p);
-    int r = loop_wake_new(loop, on_changed, p, &p->shared.changed, err);
+    int r =
+        networks_parse(o.balancers != NULL ? o.balancers : "", &p->shared.settings.balancers, err);
+    if (r == 0) {
+        r = open_tls(p, &o, err);
+    }
+    if (r == 0) {
+        r = loop_wake_new(loop, on_changed, p, &p->shared.changed, err);
+    }
     if (r == 0) {
         r = broker_open(loop, &o, &p->shared.broker, err);
     }
@@ -271,6 +352,8 @@ void proxy_close(struct proxy *proxy)
     }
     loop_wake_close(proxy->shared.changed);
     loop_timer_close(proxy->drain_timer);
+    loop_timer_close(proxy->certificate_timer);
+    tls_server_free(proxy->shared.tls);
     limits_clear(&proxy->shared.limits);
     secret_wipe(proxy->shared.settings.ticket_key, SECRET_BYTES);
     free(proxy->shared.settings.self_id);

@@ -50,9 +50,13 @@ void proxy_route_answer(struct route_query *query, const struct route *route);
 void proxy_route_set_data(struct route_query *query, void *data);
 void *proxy_route_data(const struct route_query *query);
 
-struct proxy_options {       /* copied */
-    const char *listen;      /* "0.0.0.0:3128", "[::]:3128", "127.0.0.1:21001" */
-    int workers;             /* relay threads; 0: one a core */
+struct proxy_options {         /* copied */
+    const char *listen;        /* "0.0.0.0:3128", "[::]:3128", "127.0.0.1:21001" */
+    const char *tls_cert_file; /* PEM, with its chain; NULL: no TLS. Files that change are read */
+    const char *tls_key_file;  /* again within seconds */
+    const char
+        *balancers; /* networks whose connections begin with the PROXY protocol; NULL: none */
+    int workers;    /* relay threads; 0: one a core */
     const char *service_key; /* tickets are signed and checked with what is derived from it */
     const char *guest_key;   /* or NULL */
     const char *self_id;     /* required: in Via and Forwarded, so that loops end; at most 64 of
@@ -75,6 +79,8 @@ int proxy_open(struct loop *loop, const struct proxy_options *options, struct pr
                struct err *err);
 /* Stops accepting at once; tunnels live until they end or grace_ms passed; then on_drained(arg). */
 void proxy_drain(struct proxy *proxy, uint32_t grace_ms, loop_fn on_drained, void *arg);
-void proxy_close(struct proxy *proxy);             /* ends what is left, joins the threads, frees */
+void proxy_close(struct proxy *proxy); /* ends what is left, joins the threads, frees */
+/* Reads the certificate's files now. When they are faulty it says so and keeps what it had. */
+void proxy_reload(struct proxy *proxy);
 uint32_t proxy_tunnels(const struct proxy *proxy); /* requests and tunnels under way */
 uint16_t proxy_port(const struct proxy *proxy);    /* what "127.0.0.1:0" became */

@@ -62,7 +62,7 @@ static enum step send_failed(struct flow_ends *f)
 static enum step flush_chunk(struct flow_ends *f)
 {
     struct relay_chunk *chunk = f->flow->chunk;
-    ssize_t n = send(f->sink->fd, chunk->bytes + chunk->at, chunk->len, MSG_NOSIGNAL);
+    ssize_t n = end_send(f->sink, chunk->bytes + chunk->at, chunk->len);
 
     if (n < 0) {
         return send_failed(f);
@@ -135,15 +135,15 @@ static void note_streak(struct flow_ends *f, size_t n)
 
 static enum step read_copied(struct flow_ends *f)
 {
-    ssize_t n = recv(f->source->fd, f->thread->buffer, RELAY_BUFFER, 0);
+    ssize_t n = end_recv(f->source, f->thread->buffer, RELAY_BUFFER);
 
     if (n <= 0) {
         return read_ended(f, n);
     }
-    if (n < RELAY_BUFFER && !f->source->hangs_up) {
+    if (n < RELAY_BUFFER && !f->source->hangs_up && f->source->tls == NULL) {
         f->source->readable = false; /* edge-triggered: a short read has emptied it (epoll(7)) */
     }
-    ssize_t sent = send(f->sink->fd, f->thread->buffer, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = end_send(f->sink, f->thread->buffer, (size_t)n);
     if (sent < n) {
         keep(f->flow, f->thread->buffer + (sent > 0 ? sent : 0),
              (size_t)(n - (sent > 0 ? sent : 0)));
@@ -160,11 +160,16 @@ static enum step pass_fin(struct flow_ends *f)
 {
     f->flow->source_ended = true;
     bool last = f->back->ended; /* then closing the sockets says it */
-    if (!last && !f->flow->aborted && shutdown(f->sink->fd, SHUT_WR) < 0 && errno != ENOTCONN) {
-        return STEP_SINK_GONE;
+    if (!last && !f->flow->aborted && end_finish(f->sink) < 0) {
+        return send_failed(f);
     }
     f->flow->ended = true;
     return STEP_EOF;
+}
+
+static bool may_splice(const struct flow_ends *f)
+{
+    return f->source->tls == NULL && f->sink->tls == NULL;
 }
 
 static enum step step(struct flow_ends *f)
@@ -181,7 +186,7 @@ static enum step step(struct flow_ends *f)
     if (!f->source->readable || !f->sink->writable) {
         return STEP_WAIT;
     }
-    if (f->flow->pipe == NULL && f->flow->streak == RELAY_STREAK) {
+    if (f->flow->pipe == NULL && f->flow->streak == RELAY_STREAK && may_splice(f)) {
         f->flow->streak = 0; /* with no pipe to be had it is tried again later */
         f->flow->pipe = pipes_take(&f->thread->pipes, f->thread->now_us);
     }

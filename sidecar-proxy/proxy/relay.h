@@ -2,9 +2,11 @@
  * edge-triggered epoll; one thread. Copies through a buffer that the thread's tunnels share; a flow
  * that streams (RELAY_STREAK reads in a row of RELAY_FULL or more) is spliced through a pooled pipe
  * and goes back to copying when it pauses. An idle pair of sockets holds neither buffer nor pipe.
- * Measured: a copy is cheaper for small messages, splice costs half as much per byte. */
+ * Measured: a copy is cheaper for small messages, splice costs half as much per byte. What goes
+ * through TLS is always copied. */
 #pragma once
 
+#include "sidecar-proxy/proxy/end.h"
 #include "sidecar-proxy/proxy/pipes.h"
 
 #define RELAY_BUFFER (64 * 1024) /* bytes, one a thread */
@@ -13,13 +15,6 @@
 #define RELAY_ROUNDS 8 /* reads of one flow before the thread looks at other tunnels */
 
 struct relay_chunk; /* bytes that were read but that the other side did not take yet */
-
-struct relay_end { /* one socket, owned by the tunnel */
-    int fd;
-    bool readable; /* as far as we know: set by an event, cleared by a read that found nothing */
-    bool writable; /* likewise */
-    bool hangs_up; /* FIN, RST or an error is queued behind what can be read */
-};
 
 struct relay_flow { /* from ends[i] to ends[1 - i] */
     uint64_t bytes;

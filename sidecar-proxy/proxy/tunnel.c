@@ -21,6 +21,18 @@ static enum tunnel_event stay(struct tunnel *t)
 /* The whole life of a client connection. An action that has its result at once returns it as the
  * next event; what takes longer comes back by an event of the worker's. */
 static const struct transition table[TUNNEL_STATES][TUNNEL_EVENTS] = {
+    [TUNNEL_PREFACE] = {
+        [EV_CLIENT] = {tunnel_read_preface, TUNNEL_PREFACE},
+        [EV_NAMED] = {tunnel_secure, TUNNEL_HELLO},
+        [EV_TIMER] = {tunnel_end, TUNNEL_OVER},
+        ENDS,
+    },
+    [TUNNEL_HELLO] = {
+        [EV_CLIENT] = {tunnel_shake_hands, TUNNEL_HELLO},
+        [EV_SECURE] = {tunnel_read_head, TUNNEL_HEAD},
+        [EV_TIMER] = {tunnel_end, TUNNEL_OVER},
+        ENDS,
+    },
     [TUNNEL_HEAD] = {
         [EV_CLIENT] = {tunnel_read_head, TUNNEL_HEAD},
         [EV_REQUEST] = {tunnel_ask, TUNNEL_ASKING},
@@ -108,13 +120,14 @@ static int64_t deadline_of(const struct tunnel *t)
     const struct proxy_settings *s = &t->worker->shared->settings;
 
     switch ((enum tunnel_state)t->state) {
+    case TUNNEL_PREFACE:
+    case TUNNEL_HELLO:
     case TUNNEL_HEAD:
-        return t->since_us + s->head_timeout_us;
     case TUNNEL_ASKING:
     case TUNNEL_HOP:
-        return t->answer_by_us;
+        return t->due_us;
     case TUNNEL_CONNECTING:
-        return earlier(t->since_us + s->connect_timeout_us, t->answer_by_us);
+        return earlier(t->since_us + s->connect_timeout_us, t->due_us);
     case TUNNEL_OPENING:
         return t->since_us + ALONE_US;
     case TUNNEL_RELAYING:
@@ -159,6 +172,12 @@ void tunnel_feed(struct tunnel *t, enum tunnel_event ev) /* the only writer of t
     }
 }
 
+/* Others connect directly, without a balancer. */
+static bool expects_preface(const struct tunnel *t)
+{
+    return networks_contain(&t->worker->shared->settings.balancers, &t->source);
+}
+
 void tunnel_start(struct worker *w, int fd, const struct sockaddr_storage *from)
 {
     struct tunnel *t = xcalloc(1, sizeof(*t));
@@ -168,7 +187,8 @@ void tunnel_start(struct worker *w, int fd, const struct sockaddr_storage *from)
     t->relay.ends[FAR] = (struct relay_end){.fd = -1};
     t->gone = -1;
     t->source = source_of(from);
-    t->state = TUNNEL_HEAD;
+    t->state = TUNNEL_PREFACE;
+    t->due_us = w->relay.now_us + w->shared->settings.head_timeout_us;
     buf_init(&t->head, CONNECT_HEAD_MAX);
     buf_init(&t->hop_head, ANSWER_HEAD_MAX);
     t->next = w->tunnels;
@@ -180,6 +200,8 @@ void tunnel_start(struct worker *w, int fd, const struct sockaddr_storage *from)
     entered(t);
     if (worker_watch(w, t, CLIENT) < 0) {
         tunnel_feed(t, EV_END);
+    } else if (!expects_preface(t)) {
+        tunnel_feed(t, EV_NAMED);
     }
 }
 

@@ -1,7 +1,8 @@
 /* tunnel: the life of one client connection: CONNECT requests until one becomes a tunnel, then the
  * tunnel to its end. The states, and what leads from one to the next, are the table in tunnel.c;
- * the actions are in tunnel_request.c (head to refusal), tunnel_dial.c (to the device or the next
- * hop) and tunnel_relay.c (200 to the end); what is told of it afterwards is in tunnel_record.c. */
+ * the actions are in tunnel_preface.c (before the head), tunnel_request.c (head to refusal),
+ * tunnel_dial.c (to the device or the next hop) and tunnel_relay.c (200 to the end); what is told
+ * of it afterwards is in tunnel_record.c. */
 #pragma once
 
 #include "sidecar-proxy/proxy/answer.h"
@@ -9,6 +10,8 @@
 #include "sidecar-proxy/proxy/worker.h"
 
 enum tunnel_state {
+    TUNNEL_PREFACE,    /* a balancer is to say first who the client is (PROXY protocol) */
+    TUNNEL_HELLO,      /* TLS is being agreed upon */
     TUNNEL_HEAD,       /* until a whole request head has come */
     TUNNEL_ASKING,     /* may the caller, and where is the device? */
     TUNNEL_CONNECTING, /* to the device or the next hop */
@@ -31,6 +34,8 @@ enum tunnel_event {
     EV_ANSWER, /* the broker has answered */
     EV_STOP,   /* the program ends */
     /* results of actions */
+    EV_NAMED,    /* the balancer has said who the client is */
+    EV_SECURE,   /* TLS stands, or there is none */
     EV_REQUEST,  /* a head is complete and in order */
     EV_REFUSE,   /* record.status says with what */
     EV_ROUTED,   /* dial */
@@ -63,6 +68,7 @@ struct tunnel_record { /* of one request; all that its log line says */
     uint16_t status;  /* 0: the client left before there was one */
     uint8_t source;   /* enum decision_source */
     uint8_t end;      /* enum tunnel_end */
+    bool limited;     /* refused by a limit: why says which */
     bool told;        /* its line was written */
     char address[46]; /* where it was dialled; "" if it was not */
     uint16_t address_port;
@@ -85,20 +91,20 @@ struct tunnel {
     struct source source; /* the client's address, also behind a balancer */
     struct limit_seat seat;
     struct tunnel_record record;
-    int64_t since_us;     /* the state was entered */
-    int64_t active_us;    /* bytes moved */
-    int64_t answer_by_us; /* something is answered by then */
-    int64_t mark_us;      /* the phase began */
-    size_t early;         /* bytes that came with the head */
-    uint8_t state;        /* enum tunnel_state; written by tunnel_feed() only */
-    uint8_t minor;        /* of the request's HTTP version */
-    int8_t gone;          /* end that was reset, or -1 */
-    uint8_t requests;     /* refused ones before this, saturating */
-    bool close;           /* after a refusal */
-    bool is_ready;        /* in worker->ready */
-    bool entered;         /* counted in limits */
-    bool from_hop;        /* by a valid ticket: the caller is a proxy of ours */
-    bool forward;         /* no 200: the request itself goes to the device, in t->head */
+    int64_t since_us;  /* the state was entered */
+    int64_t active_us; /* bytes moved */
+    int64_t due_us;    /* by then the head is in; later: something is answered */
+    int64_t mark_us;   /* the phase began */
+    size_t early;      /* bytes that came with the head */
+    uint8_t state;     /* enum tunnel_state; written by tunnel_feed() only */
+    uint8_t minor;     /* of the request's HTTP version */
+    int8_t gone;       /* end that was reset, or -1 */
+    uint8_t requests;  /* refused ones before this, saturating */
+    bool close;        /* after a refusal */
+    bool is_ready;     /* in worker->ready */
+    bool entered;      /* counted in limits */
+    bool from_hop;     /* by a valid ticket: the caller is a proxy of ours */
+    bool forward;      /* no 200: the request itself goes to the device, in t->head */
 };
 
 #define CLIENT 0
@@ -111,6 +117,10 @@ void tunnel_free(struct tunnel *t); /* TUNNEL_OVER only */
 
 typedef enum tunnel_event (*tunnel_action)(struct tunnel *t);
 
+/* tunnel_preface.c */
+enum tunnel_event tunnel_read_preface(struct tunnel *t);
+enum tunnel_event tunnel_secure(struct tunnel *t);
+enum tunnel_event tunnel_shake_hands(struct tunnel *t);
 /* tunnel_request.c */
 enum tunnel_event tunnel_read_head(struct tunnel *t);
 enum tunnel_event tunnel_head_late(struct tunnel *t);
@@ -142,6 +152,8 @@ enum tunnel_event tunnel_end(struct tunnel *t);
 /* tunnel_record.c */
 void tunnel_metrics_register(void);
 void tunnel_limited(enum limit which);
+enum preface { PREFACE_PROXY_PROTOCOL, PREFACE_TLS, PREFACES };
+void tunnel_preface_failed(const struct tunnel *t, enum preface which, const char *why);
 void tunnel_record_begin(struct tunnel *t);
 void tunnel_record_phase(struct tunnel *t, enum tunnel_phase phase); /* ends now, the next begins */
 void tunnel_record_opened(struct tunnel *t);

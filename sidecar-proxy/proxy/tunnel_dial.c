@@ -15,12 +15,7 @@
 
 void tunnel_drop_far(struct tunnel *t)
 {
-    struct relay_end *far = &t->relay.ends[FAR];
-
-    if (far->fd >= 0) {
-        close(far->fd);
-    }
-    *far = (struct relay_end){.fd = -1};
+    end_close(&t->relay.ends[FAR], false);
     buf_wipe(&t->hop_head);
 }
 
@@ -122,12 +117,16 @@ enum tunnel_event tunnel_send_hop(struct tunnel *t)
 {
     const struct ask *ask = t->ask;
     AUTO(str) char *shown = authorization(t);
+    char client[SOURCE_TEXT_MAX];
+
+    source_format(&t->source, client);
     struct hop_request request = {
         .uuid = ask->uuid,
         .port = ask->port,
         .authorization = shown,
         .via = ask->via,
         .self = t->worker->shared->settings.self_id,
+        .client = client,
         .traceparent = ask->traceparent[0] != '\0' ? ask->traceparent : NULL,
     };
     struct buf out;

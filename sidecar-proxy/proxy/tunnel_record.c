@@ -58,6 +58,7 @@ static struct metric answers[ARRAY_LEN(statuses)];
 static struct metric decisions[DECISION_SOURCES];
 static struct metric phases[PHASES];
 static struct metric limited[LIMITS];
+static struct metric prefaces[PREFACES];
 
 static void register_labelled(struct metric *m, const char *name, const char *labels,
                               const char *help)
@@ -90,6 +91,8 @@ void tunnel_metrics_register(void)
     static const char *const limit_labels[LIMITS] = {NULL, "limit=\"total\"", "limit=\"source\"",
                                                      "limit=\"caller\"", "limit=\"connections\""};
 
+    static const char *const preface_labels[PREFACES] = {"kind=\"proxy-protocol\"", "kind=\"tls\""};
+
     if (answers[0].name != NULL) {
         return;
     }
@@ -110,12 +113,25 @@ void tunnel_metrics_register(void)
         register_labelled(&limited[i], "vpn_proxy_limited_total", limit_labels[i],
                           "Requests or connections refused because of a limit.");
     }
+    for (size_t i = 0; i < PREFACES; i++) {
+        register_labelled(&prefaces[i], "vpn_proxy_preface_errors_total", preface_labels[i],
+                          "Connections closed because what comes before a request was malformed.");
+    }
     register_phases();
 }
 
 void tunnel_limited(enum limit which)
 {
     metric_inc(&limited[which]);
+}
+
+void tunnel_preface_failed(const struct tunnel *t, enum preface which, const char *why)
+{
+    char client[SOURCE_TEXT_MAX];
+
+    metric_inc(&prefaces[which]);
+    source_format(&t->source, client);
+    log_debug("connection closed before a request", "client", client, "why", why, NULL);
 }
 
 void tunnel_record_begin(struct tunnel *t)

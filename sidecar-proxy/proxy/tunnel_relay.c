@@ -30,7 +30,7 @@ static bool say_open(struct tunnel *t)
 
     buf_init(&out, 128);
     answer_format(&answer, &out);
-    return send(t->relay.ends[CLIENT].fd, out.data, out.len, MSG_NOSIGNAL) == (ssize_t)out.len;
+    return end_send(&t->relay.ends[CLIENT], out.data, out.len) == (ssize_t)out.len;
 }
 
 enum tunnel_event tunnel_open(struct tunnel *t)
@@ -157,21 +157,6 @@ enum tunnel_event tunnel_stop(struct tunnel *t)
     return tunnel_end(t);
 }
 
-static void close_end(struct tunnel *t, int end, bool abort)
-{
-    const struct linger at_once = {1, 0};
-    struct relay_end *e = &t->relay.ends[end];
-
-    if (e->fd < 0) {
-        return;
-    }
-    if (abort) {
-        setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    }
-    close(e->fd);
-    e->fd = -1;
-}
-
 enum tunnel_event tunnel_end(struct tunnel *t)
 {
     struct worker *w = t->worker;
@@ -179,8 +164,8 @@ enum tunnel_event tunnel_end(struct tunnel *t)
     tunnel_drop_ask(t);
     tunnel_record_finish(t);
     relay_clear(&t->relay, &w->relay);
-    close_end(t, FAR, t->gone == CLIENT);
-    close_end(t, CLIENT, t->gone == FAR);
+    end_close(&t->relay.ends[FAR], t->gone == CLIENT);
+    end_close(&t->relay.ends[CLIENT], t->gone == FAR);
     limits_disconnect(&w->shared->limits);
     *(t->prev != NULL ? &t->prev->next : &w->tunnels) = t->next;
     if (t->next != NULL) {

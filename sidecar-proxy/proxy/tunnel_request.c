@@ -95,6 +95,7 @@ static enum tunnel_event over_limit(struct tunnel *t, enum limit limit)
     };
 
     tunnel_limited(limit);
+    t->record.limited = true;
     return tunnel_refuse_with(t, limit == LIMIT_TOTAL ? 503 : 429, why[limit]);
 }
 
@@ -117,7 +118,7 @@ static enum tunnel_event take_request(struct tunnel *t, const struct connect_hea
     t->from_hop = false;
     t->close = head->close || head->has_body || head->forward;
     tunnel_record_phase(t, PHASE_HEAD);
-    t->answer_by_us = t->mark_us + s->answer_timeout_us;
+    t->due_us = t->mark_us + s->answer_timeout_us;
     if (t->worker->drains) {
         t->close = true;
         return tunnel_refuse_with(t, 503, "draining");
@@ -184,7 +185,7 @@ static enum tunnel_event read_first(struct tunnel *t)
 {
     struct relay_end *client = &t->relay.ends[CLIENT];
     char *bytes = t->worker->relay.buffer;
-    ssize_t n = recv(client->fd, bytes, CONNECT_HEAD_MAX, 0);
+    ssize_t n = end_recv(client, bytes, CONNECT_HEAD_MAX);
 
     if (n < 0 && errno == EAGAIN) {
         client->readable = false;
@@ -207,9 +208,8 @@ static enum tunnel_event read_more(struct tunnel *t)
     if (buf_reserve(&t->head, room < 512 ? room : 512) < 0) {
         return malformed(t, -EMSGSIZE, "head too long");
     }
-    ssize_t n =
-        recv(client->fd, buf_end(&t->head),
-             t->head.cap - t->head.len - 1 < room ? t->head.cap - t->head.len - 1 : room, 0);
+    size_t there = t->head.cap - t->head.len - 1;
+    ssize_t n = end_recv(client, buf_end(&t->head), there < room ? there : room);
     if (n < 0 && errno == EAGAIN) {
         client->readable = false;
         return EV_NONE;
@@ -301,15 +301,9 @@ enum tunnel_event tunnel_take_answer(struct tunnel *t)
  * that stays in the socket. One that closed without a byte has gone, as has one that was reset. */
 enum tunnel_event tunnel_watch_client(struct tunnel *t)
 {
-    const struct relay_end *client = &t->relay.ends[CLIENT];
-    char byte;
+    struct relay_end *client = &t->relay.ends[CLIENT];
 
-    if (!client->hangs_up) {
-        return EV_NONE;
-    }
-    ssize_t n = recv(client->fd, &byte, 1, MSG_PEEK);
-    bool gone = n < 0 ? errno != EAGAIN : n == 0 && t->head.len == 0;
-    return gone ? EV_END : EV_NONE;
+    return client->hangs_up && end_gone(client, t->head.len == 0) ? EV_END : EV_NONE;
 }
 
 enum tunnel_event tunnel_answer_late(struct tunnel *t)
@@ -331,6 +325,7 @@ enum tunnel_event tunnel_refuse(struct tunnel *t)
         .minor = t->minor,
         .close = t->close || t->worker->drains,
         .retry_after_s = retry_after(t->record.status),
+        .limit = t->record.limited ? t->record.why : NULL,
     };
     AUTO(buf) struct buf out;
 
@@ -338,11 +333,12 @@ enum tunnel_event tunnel_refuse(struct tunnel *t)
     tunnel_drop_far(t);
     buf_init(&out, ANSWER_MAX);
     answer_format(&answer, &out);
-    ssize_t n = send(t->relay.ends[CLIENT].fd, out.data, out.len, MSG_NOSIGNAL);
+    ssize_t n = end_send(&t->relay.ends[CLIENT], out.data, out.len);
     tunnel_record_finish(t);
     if (n != (ssize_t)out.len) { /* it has not read its earlier answers, or has gone */
         return EV_END;
     }
+    t->due_us = t->worker->relay.now_us + t->worker->shared->settings.head_timeout_us;
     return answer.close ? EV_LINGER : EV_KEEP;
 }
 
@@ -362,7 +358,7 @@ enum tunnel_event tunnel_next_request(struct tunnel *t)
 enum tunnel_event tunnel_linger(struct tunnel *t)
 {
     buf_wipe(&t->head);
-    shutdown(t->relay.ends[CLIENT].fd, SHUT_WR);
+    end_finish(&t->relay.ends[CLIENT]);
     return tunnel_discard(t);
 }
 
@@ -371,7 +367,7 @@ enum tunnel_event tunnel_discard(struct tunnel *t)
     struct relay_end *client = &t->relay.ends[CLIENT];
 
     for (int i = 0; i < RELAY_ROUNDS && client->readable; i++) {
-        ssize_t n = recv(client->fd, t->worker->relay.buffer, RELAY_BUFFER, MSG_TRUNC);
+        ssize_t n = end_recv(client, t->worker->relay.buffer, RELAY_BUFFER);
         if (n == 0 || (n < 0 && errno != EAGAIN)) {
             return EV_END;
         }

@@ -246,11 +246,7 @@ static void run_event(struct worker *w, const struct epoll_event *ev)
     }
     int end = (int)((uintptr_t)ev->data.ptr & 1);
     struct tunnel *t = (struct tunnel *)((char *)ev->data.ptr - end);
-    struct relay_end *e = &t->relay.ends[end];
-    bool hangs_up = (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    e->hangs_up = e->hangs_up || hangs_up;
-    e->readable = e->readable || hangs_up || (ev->events & EPOLLIN) != 0;
-    e->writable = e->writable || (ev->events & EPOLLOUT) != 0;
+    end_note(&t->relay.ends[end], ev->events);
     tunnel_feed(t, end == CLIENT ? EV_CLIENT : EV_FAR);
 }
 

@@ -6,6 +6,7 @@
 #include "sidecar-proxy/proxy/broker.h"
 #include "sidecar-proxy/proxy/deadlines.h"
 #include "sidecar-proxy/proxy/limits.h"
+#include "sidecar-proxy/proxy/networks.h"
 #include "sidecar-proxy/proxy/relay.h"
 
 #include "common/secret.h"
@@ -20,12 +21,14 @@ struct proxy_settings { /* of all threads; read-only while they run */
     int64_t connect_timeout_us;
     int64_t idle_timeout_us;
     uint16_t default_port;
+    struct networks balancers; /* whose connections begin with the PROXY protocol */
 };
 
 struct worker_shared {
     struct proxy_settings settings;
     struct limits limits;
     struct broker *broker;
+    struct tls_server *tls;    /* NULL: plain */
     struct loop_wake *changed; /* the main loop looks whether a drain is over */
     _Atomic bool draining;
     _Atomic bool stopping;

@@ -60,6 +60,7 @@ static void test_hop_request_is_these_bytes(void **state)
         .authorization = "Vpn-Ticket v1.1.ab",
         .via = "1.1 a, 1.1 me",
         .self = "me",
+        .client = "192.0.2.7",
         .traceparent = "00-x",
     };
 
@@ -69,7 +70,35 @@ static void test_hop_request_is_these_bytes(void **state)
     assert_string_equal(buf_str(&out),
                         "CONNECT abc.balena:22 HTTP/1.1\r\nHost: abc.balena:22\r\n"
                         "Proxy-Authorization: Vpn-Ticket v1.1.ab\r\nVia: 1.1 a, 1.1 me\r\n"
-                        "Forwarded: by=_me\r\ntraceparent: 00-x\r\n\r\n");
+                        "Forwarded: for=192.0.2.7;by=_me\r\ntraceparent: 00-x\r\n\r\n");
+}
+
+static void test_hop_request_quotes_an_ipv6_caller(void **state)
+{
+    AUTO(buf) struct buf out;
+    struct hop_request request = {
+        .uuid = "abc", .port = 22, .via = "1.1 me", .self = "me", .client = "2001:db8::7"};
+
+    (void)state;
+    buf_init(&out, 4096);
+    hop_request_format(&request, &out);
+    assert_non_null(strstr(buf_str(&out), "\r\nForwarded: for=\"[2001:db8::7]\";by=_me\r\n"));
+}
+
+static void test_answer_of_a_limit_names_it(void **state)
+{
+    AUTO(buf) struct buf out;
+    struct answer answer = {
+        .status = 429, .minor = 1, .retry_after_s = 2, .limit = "too many tunnels of this caller"};
+
+    (void)state;
+    buf_init(&out, 1024);
+    answer_format(&answer, &out);
+    assert_string_equal(buf_str(&out),
+                        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\n"
+                        "Proxy-Status: open-balena-vpn; error=connection_limit_reached; "
+                        "details=\"too many tunnels of this caller\"\r\n"
+                        "Content-Length: 0\r\n\r\n");
 }
 
 static void test_hop_answer_answers_each_row_of_the_table(void **state)
@@ -137,6 +166,8 @@ int main(void)
         cmocka_unit_test(test_answer_heads_are_these_bytes),
         cmocka_unit_test(test_answer_phrases_are_those_that_users_know),
         cmocka_unit_test(test_hop_request_is_these_bytes),
+        cmocka_unit_test(test_hop_request_quotes_an_ipv6_caller),
+        cmocka_unit_test(test_answer_of_a_limit_names_it),
         cmocka_unit_test(test_hop_answer_answers_each_row_of_the_table),
         cmocka_unit_test(test_hop_answer_without_an_end_is_too_long_at_some_point),
         cmocka_unit_test(test_traceparent_is_checked_before_it_is_passed_on),
