@@ -115,3 +115,8 @@ void kube_answer_clear(struct kube_answer_parts *p)
     cJSON_Delete(p->answer.object);
     free(p->text);
 }
+
+bool kube_answer_lost_version(const struct kube_answer *answer)
+{
+    return answer->outcome == KUBE_EXPIRED || strcmp(answer->cause, "ResourceVersionTooLarge") == 0;
+}

@@ -14,3 +14,6 @@ void kube_answer_make(struct kube_answer_parts *p, const char *what, int status,
 /* There is no answer. */
 void kube_answer_fail(struct kube_answer_parts *p, const char *what, int result, const char *why);
 void kube_answer_clear(struct kube_answer_parts *p);
+/* The resourceVersion that was asked for is of no use any more: too old (410), or newer than all
+ * that the server knows (it was restored from a backup). */
+bool kube_answer_lost_version(const struct kube_answer *answer);

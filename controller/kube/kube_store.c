@@ -1,0 +1,553 @@
+#include "controller/kube/kube_store.h"
+
+#include "common/backoff.h"
+#include "common/log.h"
+#include "controller/kube/kube_answer.h"
+#include "controller/kube/kube_list.h"
+#include "controller/kube/kube_metrics.h"
+#include "controller/kube/kube_objects.h"
+#include "controller/kube/kube_watch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define MAX_OBJECTS 20000
+#define MAX_OBJECT_BYTES ((size_t)4 << 20)
+#define WATCH_MIN_MS (5 * 60 * 1000) /* how long the server is to keep a watch: to twice that */
+/* client-go waits 0.8..30 s, times 1..2. Here no wait is over 30 s: what happened meanwhile is to
+ * be known 30 s after the server is back. */
+#define BACKOFF_FIRST_MS 1600
+#define BACKOFF_LAST_MS (30 * 1000)
+#define HEALTHY_MS                                                                \
+    (2 * 60 * 1000) /* that long without a failure, and the next one is the first \
+                     */
+#define KICK_MS 500 /* those that wait for one server do not come back as one */
+#define FLAP_MS 2000
+
+enum store_state { STORE_WAITING, STORE_LISTING, STORE_SYNCING, STORE_STREAMING, STORE_STATES };
+
+enum store_event {
+    EV_BEGIN_LIST, /* the wait is over: how to go on depends on what we know */
+    EV_BEGIN_SYNC,
+    EV_BEGIN_STREAM,
+    EV_LISTED,  /* the list is complete */
+    EV_CURRENT, /* so are the initial events of the watch */
+    EV_CLOSED,  /* the stream ended in order */
+    EV_GONE,    /* our resourceVersion is of no use any more */
+    EV_REFUSED, /* this server sends no initial events */
+    EV_FAILED,
+    STORE_EVENTS,
+};
+
+struct kube_store {
+    struct loop *loop;
+    struct kube_client *client;
+    struct kube_store_options options; /* its texts are ours */
+    char *selectors;
+    enum store_state state;
+    struct kube_objects objects;
+    char *version; /* last seen; NULL: none yet */
+    bool expired;  /* version is of no use: the newest is to be listed */
+    bool use_list; /* no initial events */
+    bool complete; /* objects hold a whole list: a stream from version may go on */
+    bool synced;   /* on_synced has been called */
+    struct kube_list *list;
+    struct kube_watch *watch;
+    struct loop_timer *timer; /* WAITING: its end. Else: what was to be started was not */
+    struct loop_timer *resync;
+    struct backoff backoff;
+    bool backing_off;    /* WAITING: for a failure to pass */
+    bool said_failing;   /* a warning is out */
+    int64_t failed_ms;   /* last; INT64_MIN: never */
+    int64_t followed_ms; /* a stream was up; INT64_MIN: never */
+    struct err err;      /* of EV_FAILED */
+    struct kube_listener listener;
+    struct metric *size, *relists, *failures, *events, *left_out;
+    bool closed;
+};
+
+static void store_feed(struct kube_store *s, enum store_event ev);
+
+/* --- what comes in --- */
+
+static void on_bad_object(struct kube_store *s, const struct err *err)
+{
+    log_warn("object cannot be read", "resource", s->options.resource->plural, "why", err->text,
+             NULL);
+}
+
+static bool on_item(void *arg, cJSON *object)
+{
+    struct kube_store *s = arg;
+    struct err err;
+
+    if (kube_objects_put(&s->objects, object, &err) < 0) {
+        on_bad_object(s, &err);
+    }
+    return !s->closed;
+}
+
+static void on_list_restart(void *arg)
+{
+    struct kube_store *s = arg;
+
+    kube_objects_round(&s->objects);
+}
+
+static void set_version(struct kube_store *s, const char *version)
+{
+    if (s->version == NULL || strcmp(s->version, version) != 0) {
+        free(s->version);
+        s->version = xstrdup(version);
+    }
+}
+
+static void on_list_done(void *arg, const struct kube_answer *answer, const char *version)
+{
+    struct kube_store *s = arg;
+
+    s->list = NULL;
+    if (answer->outcome == KUBE_OK) {
+        set_version(s, version);
+        store_feed(s, EV_LISTED);
+        return;
+    }
+    err_text(&s->err, -EIO, "%s", answer->text);
+    store_feed(s, kube_answer_lost_version(answer) ? EV_GONE : EV_FAILED);
+}
+
+static void on_change(struct kube_store *s, struct kube_watch_event *e)
+{
+    struct err err;
+    int r = e->type == KUBE_WATCH_DELETED ? kube_objects_remove(&s->objects, e->object, &err)
+                                          : kube_objects_put(&s->objects, e->object, &err);
+
+    metric_inc(s->events);
+    if (r < 0) {
+        on_bad_object(s, &err);
+    }
+}
+
+/* Until the initial events are complete, none of their versions is one to go on from. */
+static void on_watch_event(void *arg, struct kube_watch_event *e)
+{
+    struct kube_store *s = arg;
+    AUTO(str) char *version = xstrdup(e->resource_version);
+    bool initial_end = e->initial_end;
+
+    if (e->type != KUBE_WATCH_BOOKMARK) {
+        on_change(s, e);
+    }
+    if (s->closed) {
+        return;
+    }
+    if (s->state == STORE_STREAMING) {
+        set_version(s, version);
+    } else if (initial_end) {
+        set_version(s, version);
+        store_feed(s, EV_CURRENT);
+    }
+}
+
+static void on_watch_end(void *arg, enum kube_watch_end end, const char *text)
+{
+    static const enum store_event events[] = {
+        [KUBE_WATCH_CLOSED] = EV_CLOSED,
+        [KUBE_WATCH_GONE] = EV_GONE,
+        [KUBE_WATCH_REFUSED] = EV_REFUSED,
+        [KUBE_WATCH_FAILED] = EV_FAILED,
+    };
+    struct kube_store *s = arg;
+
+    s->watch = NULL;
+    if (s->state == STORE_STREAMING) {
+        s->followed_ms = clock_monotonic_ms();
+    }
+    err_text(&s->err, -EIO, "%s", text[0] != '\0' ? text : "initial events were cut short");
+    store_feed(s, events[end]);
+}
+
+/* --- actions --- */
+
+static void wait_ms(struct kube_store *s, uint64_t ms)
+{
+    loop_timer_start(s->timer, ms, 0);
+}
+
+static void go_on(struct kube_store *s)
+{
+    wait_ms(s, 0);
+}
+
+static void say_failing(struct kube_store *s)
+{
+    if (!s->said_failing) {
+        log_warn("cannot follow the cluster's objects", "resource", s->options.resource->plural,
+                 "namespace", s->options.ns, "why", s->err.text, NULL);
+        s->said_failing = true;
+    } else {
+        log_debug("still cannot follow", "resource", s->options.resource->plural, "why",
+                  s->err.text, NULL);
+    }
+}
+
+static void back_off(struct kube_store *s)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (s->failed_ms == INT64_MIN || now - s->failed_ms > HEALTHY_MS) {
+        backoff_reset(&s->backoff);
+    }
+    s->failed_ms = now;
+    s->backing_off = true;
+    metric_inc(s->failures);
+    say_failing(s);
+    wait_ms(s, backoff_next_ms(&s->backoff));
+}
+
+/* No request could be made (too many wait): it counts as one that failed, through the loop. */
+static void check_started(struct kube_store *s, int r)
+{
+    if (r < 0) {
+        wait_ms(s, 0);
+    }
+}
+
+static void start_list(struct kube_store *s)
+{
+    struct kube_list_options options = {
+        .resource = s->options.resource,
+        .ns = s->options.ns,
+        .label_selector = s->options.label_selector,
+        .field_selector = s->options.field_selector,
+        .resource_version = s->expired           ? NULL
+                            : s->version != NULL ? s->version
+                                                 : "0",
+        .page = s->options.page,
+        .max_object_bytes = s->options.max_object_bytes,
+        .on_item = on_item,
+        .on_restart = on_list_restart,
+        .on_done = on_list_done,
+        .arg = s,
+    };
+
+    metric_inc(s->relists);
+    kube_objects_round(&s->objects);
+    check_started(s, kube_list_start(s->client, &options, &s->list, &s->err));
+}
+
+static void start_watch(struct kube_store *s, bool initial_events)
+{
+    struct kube_watch_options options = {
+        .resource = s->options.resource,
+        .ns = s->options.ns,
+        .selectors = s->selectors,
+        .resource_version = s->version != NULL && !s->expired ? s->version : "",
+        .initial_events = initial_events,
+        .timeout_ms = backoff_between(WATCH_MIN_MS, 2 * WATCH_MIN_MS),
+        .max_object_bytes = s->options.max_object_bytes,
+        .on_event = on_watch_event,
+        .on_end = on_watch_end,
+        .arg = s,
+    };
+
+    check_started(s, kube_watch_start(s->client, &options, &s->watch, &s->err));
+}
+
+static void start_sync(struct kube_store *s)
+{
+    metric_inc(s->relists);
+    kube_objects_round(&s->objects);
+    start_watch(s, true);
+}
+
+static void start_stream(struct kube_store *s)
+{
+    start_watch(s, false);
+}
+
+static void say_recovered(struct kube_store *s)
+{
+    if (s->said_failing) {
+        log_info("following the cluster's objects again", "resource", s->options.resource->plural,
+                 NULL);
+        s->said_failing = false;
+    }
+    if (s->objects.left_out > 0) {
+        log_warn("more objects than this program follows", "resource", s->options.resource->plural,
+                 "left out", NUM(s->objects.left_out), NULL);
+        metric_add(s->left_out, (int64_t)s->objects.left_out);
+    }
+}
+
+/* The objects are those of the cluster at version. */
+static void settle(struct kube_store *s)
+{
+    s->expired = false;
+    s->complete = true;
+    kube_objects_sweep(&s->objects);
+    say_recovered(s);
+    if (!s->closed && !s->synced) {
+        s->synced = true;
+        if (s->options.on_synced != NULL) {
+            s->options.on_synced(s->options.arg);
+        }
+    }
+}
+
+static void settle_list(struct kube_store *s)
+{
+    settle(s);
+    if (!s->closed) {
+        go_on(s);
+    }
+}
+
+/* Once at once; but a server that finds the newest too old as well needs patience. */
+static void lose_version(struct kube_store *s)
+{
+    bool again = s->expired;
+
+    s->expired = true;
+    s->complete = false;
+    if (again) {
+        back_off(s);
+    } else {
+        go_on(s);
+    }
+}
+
+static void fall_back(struct kube_store *s)
+{
+    s->use_list = true;
+    log_debug("no initial events from this server, so lists", "resource",
+              s->options.resource->plural, "why", s->err.text, NULL);
+    go_on(s);
+}
+
+/* --- the whole life --- */
+
+struct transition {
+    void (*act)(struct kube_store *s);
+    enum store_state next;
+};
+
+/* Every way leads through WAITING, be it for no time at all: there it is decided how to begin. */
+static const struct transition table[STORE_STATES][STORE_EVENTS] = {
+    [STORE_WAITING] =
+        {
+            [EV_BEGIN_LIST] = {start_list, STORE_LISTING},
+            [EV_BEGIN_SYNC] = {start_sync, STORE_SYNCING},
+            [EV_BEGIN_STREAM] = {start_stream, STORE_STREAMING},
+        },
+    [STORE_LISTING] =
+        {
+            [EV_LISTED] = {settle_list, STORE_WAITING},
+            [EV_GONE] = {lose_version, STORE_WAITING},
+            [EV_FAILED] = {back_off, STORE_WAITING},
+        },
+    [STORE_SYNCING] =
+        {
+            [EV_CURRENT] = {settle, STORE_STREAMING},
+            [EV_GONE] = {lose_version, STORE_WAITING},
+            [EV_REFUSED] = {fall_back, STORE_WAITING},
+            [EV_CLOSED] = {back_off, STORE_WAITING},
+            [EV_FAILED] = {back_off, STORE_WAITING},
+        },
+    [STORE_STREAMING] =
+        {
+            [EV_CLOSED] = {go_on, STORE_WAITING},
+            [EV_GONE] = {lose_version, STORE_WAITING},
+            [EV_REFUSED] = {back_off, STORE_WAITING}, /* after EV_CURRENT: a stream as any other */
+            [EV_FAILED] = {back_off, STORE_WAITING},
+        },
+};
+
+static void store_feed(struct kube_store *s, enum store_event ev)
+{
+    const struct transition *t = &table[s->state][ev];
+
+    assert(t->act != NULL);
+    s->state = t->next;
+    t->act(s);
+}
+
+static enum store_event how_to_begin(const struct kube_store *s)
+{
+    if (s->complete && !s->expired) {
+        return EV_BEGIN_STREAM;
+    }
+    return s->use_list ? EV_BEGIN_LIST : EV_BEGIN_SYNC;
+}
+
+static void on_timer(void *arg)
+{
+    struct kube_store *s = arg;
+
+    s->backing_off = false;
+    store_feed(s, s->state == STORE_WAITING ? how_to_begin(s) : EV_FAILED);
+}
+
+static void on_server_back(void *arg)
+{
+    struct kube_store *s = arg;
+
+    if (s->state == STORE_WAITING && s->backing_off) {
+        wait_ms(s, backoff_between(0, KICK_MS));
+    }
+}
+
+/* --- the periodic look at everything --- */
+
+static void arm_resync(struct kube_store *s)
+{
+    uint32_t ms = s->options.resync_ms;
+
+    if (ms > 0) {
+        loop_timer_start(s->resync, backoff_between(ms - ms / 10, ms + ms / 10), 0);
+    }
+}
+
+static void on_resync(void *arg)
+{
+    struct kube_store *s = arg;
+
+    arm_resync(s);
+    if (s->synced && s->options.on_resync != NULL) {
+        s->options.on_resync(s->options.arg);
+    }
+}
+
+/* --- from outside --- */
+
+static double read_size(void *arg)
+{
+    const struct kube_store *s = arg;
+
+    return (double)s->objects.names.count;
+}
+
+static void register_metrics(struct kube_store *s)
+{
+    AUTO(str) char *plural = kube_label(s->options.resource->plural);
+    AUTO(str) char *labels = xasprintf("resource=\"%s\"", plural);
+
+    s->size =
+        kube_metric_read("kube_store_objects", "Objects that are followed.", labels, read_size, s);
+    s->relists = kube_metric(METRIC_COUNTER, "kube_store_lists_total",
+                             "Times that all objects were asked for.", labels);
+    s->failures = kube_metric(METRIC_COUNTER, "kube_store_failures_total",
+                              "Lists and watches that failed.", labels);
+    s->events = kube_metric(METRIC_COUNTER, "kube_store_events_total", "Changes that watches told.",
+                            labels);
+    s->left_out = kube_metric(METRIC_COUNTER, "kube_store_left_out_total",
+                              "Objects over the maximum that were not kept.", labels);
+}
+
+static char *copy(const char *text)
+{
+    return text != NULL ? xstrdup(text) : NULL;
+}
+
+static void take_options(struct kube_store *s, const struct kube_store_options *options)
+{
+    s->options = *options;
+    s->options.ns = copy(options->ns);
+    s->options.label_selector = copy(options->label_selector);
+    s->options.field_selector = copy(options->field_selector);
+    if (s->options.max_objects == 0) {
+        s->options.max_objects = MAX_OBJECTS;
+    }
+    if (s->options.max_object_bytes == 0) {
+        s->options.max_object_bytes = MAX_OBJECT_BYTES;
+    }
+    s->selectors = kube_selectors(options->label_selector, options->field_selector);
+}
+
+int kube_store_open(struct kube_client *client, const struct kube_store_options *options,
+                    struct kube_store **ret, struct err *err)
+{
+    if (options->resource == NULL || (options->drop != NULL && options->keep == NULL)) {
+        return err_text(err, -EINVAL, "a store needs a resource, and drop() needs keep()");
+    }
+    struct kube_store *s = xcalloc(1, sizeof(*s));
+    s->loop = kube_client_loop(client);
+    s->client = client;
+    take_options(s, options);
+    s->use_list = options->no_watch_list;
+    s->backoff = (struct backoff){.first_ms = BACKOFF_FIRST_MS, .last_ms = BACKOFF_LAST_MS};
+    s->failed_ms = s->followed_ms = INT64_MIN;
+    kube_objects_init(&s->objects, &s->options, &s->closed);
+    register_metrics(s);
+    s->timer = loop_timer_new(s->loop, on_timer, s);
+    s->resync = loop_timer_new(s->loop, on_resync, s);
+    s->listener = (struct kube_listener){.fn = on_server_back, .arg = s};
+    kube_client_listen(client, &s->listener);
+    arm_resync(s);
+    go_on(s);
+    *ret = s;
+    return 0;
+}
+
+static void store_free(void *arg)
+{
+    struct kube_store *s = arg;
+
+    kube_objects_clear(&s->objects);
+    free((char *)s->options.ns);
+    free((char *)s->options.label_selector);
+    free((char *)s->options.field_selector);
+    free(s->selectors);
+    free(s->version);
+    free(s);
+}
+
+/* Our own frames may be on the stack: the memory goes with the loop's next round. */
+void kube_store_close(struct kube_store *s)
+{
+    if (s == NULL || s->closed) {
+        return;
+    }
+    s->closed = true;
+    kube_metric_unread(s->size, s);
+    kube_client_unlisten(s->client, &s->listener);
+    kube_list_cancel(s->list);
+    kube_watch_cancel(s->watch);
+    loop_timer_close(s->timer);
+    loop_timer_close(s->resync);
+    loop_post(s->loop, store_free, s);
+}
+
+const struct kube_object *kube_store_get(const struct kube_store *s, const char *name)
+{
+    return kube_objects_get(&s->objects, name);
+}
+
+size_t kube_store_count(const struct kube_store *s)
+{
+    return s->objects.names.count;
+}
+
+bool kube_store_synced(const struct kube_store *s)
+{
+    return s->synced;
+}
+
+bool kube_store_following(const struct kube_store *s)
+{
+    return s->state == STORE_STREAMING ||
+           (s->followed_ms != INT64_MIN && clock_monotonic_ms() - s->followed_ms < FLAP_MS);
+}
+
+bool kube_store_next(struct kube_store_iter *iter)
+{
+    if (iter->in.map == NULL) {
+        iter->in.map = &iter->store->objects.names;
+    }
+    if (!hashmap_next(&iter->in)) {
+        return false;
+    }
+    iter->object = iter->in.value;
+    return true;
+}
