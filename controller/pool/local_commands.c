@@ -247,6 +247,13 @@ void local_connect_proxy_args(const struct pool_object *pool, const char *self_a
         option(ret, "self-address", self_addresses);
     }
     option_number(ret, "forward-port", c->forward_port);
+    if (c->cert_file != NULL) {
+        option(ret, "tls-cert", c->cert_file);
+        option(ret, "tls-key", c->key_file);
+    }
+    if (c->proxy_protocol) {
+        args_add(ret, "--proxy-protocol");
+    }
     option_number(ret, "drain-timeout-seconds", pool->drain.timeout_s);
 }
 

@@ -97,12 +97,20 @@ static const struct field haproxy_fields[] = {
     {0},
 };
 
+static const struct field connect_proxy_tls_fields[] = {
+    FILE_PATH("certFile", connect_proxy.cert_file),
+    FILE_PATH("keyFile", connect_proxy.key_file),
+    {0},
+};
+
 static const struct field connect_proxy_fields[] = {
     {.name = "listen", .kind = FIELD_HOST, AT(connect_proxy.listen)},
     NUMBER("port", U16, connect_proxy.port, 1, 65535),
     NUMBER("metricsPort", U16, connect_proxy.metrics_port, 1, 65535),
     NUMBER("forwardPort", U16, connect_proxy.forward_port, 1, 65535),
     NUMBER("workers", U32, connect_proxy.workers, 0, 64),
+    OBJECT("tls", connect_proxy_tls_fields),
+    {.name = "proxyProtocol", .kind = FIELD_BOOL, AT(connect_proxy.proxy_protocol)},
     {0},
 };
 
@@ -261,6 +269,8 @@ void pool_object_init(struct pool_object *p)
     DO(openvpn.openssl_providers)              \
     DO(haproxy.cpu_map)                        \
     DO(connect_proxy.listen)                   \
+    DO(connect_proxy.cert_file)                \
+    DO(connect_proxy.key_file)                 \
     DO(local.register_interface)               \
     DO(kubernetes.image)                       \
     DO(kubernetes.sidecar_image)               \

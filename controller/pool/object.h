@@ -63,7 +63,9 @@ struct pool_haproxy {
 };
 
 struct pool_connect_proxy {
-    char *listen; /* address without port */
+    char *listen;               /* address without port */
+    char *cert_file, *key_file; /* both or neither */
+    bool proxy_protocol;
     uint16_t port, metrics_port, forward_port;
     uint32_t workers; /* 0: one a core */
 };

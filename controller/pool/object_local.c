@@ -104,6 +104,28 @@ static void check_tls(struct look *l)
     }
 }
 
+#define PROXY_TLS "spec.connectProxy.tls."
+
+static void check_proxy_tls(struct look *l)
+{
+    const struct pool_connect_proxy *c = &l->pool->connect_proxy;
+    struct buf content[2], what[2];
+
+    for (size_t i = 0; i < ARRAY_LEN(content); i++) {
+        buf_init(&content[i], PEM_FILE_MAX);
+        buf_init(&what[i], 8192);
+    }
+    struct tls_parts parts = {
+        .cert = look_at_file(l, PROXY_TLS "certFile", c->cert_file, &content[0], &what[0]),
+        .key = look_at_file(l, PROXY_TLS "keyFile", c->key_file, &content[1], &what[1]),
+    };
+    tls_check(&parts, time(NULL), l->pool->origin, &l->errors, &l->warnings);
+    for (size_t i = 0; i < ARRAY_LEN(content); i++) {
+        buf_wipe(&content[i]);
+        buf_clear(&what[i]);
+    }
+}
+
 /* --- ports --- */
 
 struct port_range {
@@ -289,6 +311,7 @@ int pool_object_check_local(const char *file, const struct pool_object *p,
     if (p->name_of == NULL) { /* else they are in variables, which their reader has looked at */
         check_tls(&l);
     }
+    check_proxy_tls(&l);
     check_rate(&l, "spec.throttle.down", p->throttle.down);
     check_rate(&l, "spec.throttle.up", p->throttle.up);
     check_ports(&l);

@@ -161,6 +161,11 @@ static void check_rest(struct faults *f, const struct yaml_node *root, const str
         object_fault(f, root, "spec.rollout",
                      "maxSurge and maxUnavailable are both 0: nothing could ever be replaced");
     }
+    if ((p->connect_proxy.cert_file != NULL) != (p->connect_proxy.key_file != NULL) &&
+        !faults_at(f, "spec.connectProxy.tls.certFile") &&
+        !faults_at(f, "spec.connectProxy.tls.keyFile")) {
+        object_fault(f, root, "spec.connectProxy.tls", "needs both, certFile and keyFile");
+    }
     if (map != NULL && strspn(map, "abcdefghijklmnopqrstuvwxyz0123456789:/-, ") != strlen(map)) {
         object_fault(f, root, "spec.haproxy.cpuMap", "'%.64s' is not a cpu-map of haproxy's", map);
     }

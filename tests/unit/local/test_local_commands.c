@@ -75,6 +75,22 @@ static void test_connect_proxy_command_line_brackets_ipv6(void **state)
     AUTO(str) char *text = joined(&a);
     assert_non_null(strstr(text, "--listen [::1]:3128 "));
     assert_null(strstr(text, "--self-address"));
+    assert_null(strstr(text, "--tls-"));
+    assert_null(strstr(text, "--proxy-protocol"));
+    args_clear(&a);
+}
+
+static void test_connect_proxy_command_line_has_tls_and_balancers(void **state)
+{
+    struct args a = {0};
+
+    pool.connect_proxy.cert_file = xstrdup("/etc/vpn/p.crt");
+    pool.connect_proxy.key_file = xstrdup("/etc/vpn/p.key");
+    pool.connect_proxy.proxy_protocol = true;
+    local_connect_proxy_args(&pool, "", &a);
+    AUTO(str) char *text = joined(&a);
+    assert_non_null(strstr(text, " --tls-cert /etc/vpn/p.crt --tls-key /etc/vpn/p.key"));
+    assert_non_null(strstr(text, " --proxy-protocol"));
     args_clear(&a);
 }
 
@@ -164,6 +180,7 @@ int main(void)
         TEST(test_sidecar_command_line_is_as_documented),
         TEST(test_sidecar_command_line_refuses_an_index_that_has_no_subnet),
         TEST(test_connect_proxy_command_line_brackets_ipv6),
+        TEST(test_connect_proxy_command_line_has_tls_and_balancers),
         TEST(test_haproxy_command_line_takes_the_sockets_over),
         TEST(test_args_revision_differs_when_a_word_does),
         TEST(test_secrets_go_only_to_who_needs_them),

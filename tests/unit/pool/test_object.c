@@ -112,6 +112,12 @@ static const struct bad_file shapes[] = {
     {SPEC "  openvpn: &o {handWindowSeconds: 60}\n  auth: *o\n",
      "6:9: spec.auth: aliases (*name) are not accepted"},
     {SPEC "  replicas: !!str 2\n", "5:13: spec.replicas: tags (!name) are not accepted"},
+    {SPEC "  connectProxy: {tls: {certFile: a.crt}}\n",
+     "5:23: spec.connectProxy.tls: needs both, certFile and keyFile"},
+    {SPEC "  connectProxy: {tls: {keyFile: a.key}}\n",
+     "5:23: spec.connectProxy.tls: needs both, certFile and keyFile"},
+    {SPEC "  connectProxy: {proxyProtocol: 2}\n",
+     "5:33: spec.connectProxy.proxyProtocol: '2' is not true or false"},
     {SPEC "  connectProxy: {listen: localhost}\n",
      "5:26: spec.connectProxy.listen: 'localhost' is not an IPv4 or IPv6 address"},
     {SPEC "  throttle: {down: 10mbps, up: 1mbit}\n",
@@ -498,7 +504,8 @@ static void test_object_reads_every_field(void **s)
                "  haproxy: {port: 8443, maxConnections: 5, idleTimeoutSeconds: 90, threads: 4,\n"
                "    proxyProtocol: true, cpuMap: \"auto:1/1-4 0-3\"}\n"
                "  connectProxy: {listen: '::1', port: 1, metricsPort: 2, workers: 3, "
-               "forwardPort: 4}\n"
+               "forwardPort: 4,\n"
+               "    tls: {certFile: p.crt, keyFile: /abs/p.key}, proxyProtocol: true}\n"
                "  state: {port: 9}\n"
                "  local: {basePort: 30000, sidecarBasePort: 40000, registerInterface: eth0,\n"
                "    httpPort: 80}\n",
@@ -514,6 +521,9 @@ static void test_object_reads_every_field(void **s)
     assert_string_equal(p.openvpn.tls.dh_file, "/etc/vpn/dh");
     assert_string_equal(p.openvpn.data_ciphers, "AES-256-GCM:CHACHA20-POLY1305");
     assert_string_equal(p.openvpn.openssl_providers, "legacy:default");
+    assert_string_equal(p.connect_proxy.cert_file, "/etc/vpn/p.crt");
+    assert_string_equal(p.connect_proxy.key_file, "/abs/p.key");
+    assert_true(p.connect_proxy.proxy_protocol);
     assert_int_equal(p.openvpn.keepalive_timeout_s, 30);
     assert_int_equal(p.openvpn.bytecount_s, 0);
     assert_int_equal(p.auth.max_in_flight, 3);
@@ -761,6 +771,8 @@ static void test_object_diff(void **s)
         {"  haproxy: {port: 444, proxyProtocol: true}\n",
          "spec.haproxy.port, spec.haproxy.proxyProtocol", POOL_CHANGED_HAPROXY},
         {"  connectProxy: {workers: 2}\n", "spec.connectProxy.workers", POOL_CHANGED_SERVICES},
+        {"  connectProxy: {proxyProtocol: true}\n", "spec.connectProxy.proxyProtocol",
+         POOL_CHANGED_SERVICES},
         {"  state: {port: 8}\n", "spec.state.port", POOL_CHANGED_SERVICES},
         {"  local: {basePort: 9}\n", "spec.local.basePort", POOL_CHANGED_FIXED},
         {"  kubernetes: {image: a}\n", "spec.kubernetes.image", POOL_CHANGED_INSTANCE},

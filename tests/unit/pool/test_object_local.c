@@ -71,6 +71,13 @@ static const struct local_case certificates[] = {
      ""},
 };
 
+static const struct local_case proxy_tls[] = {
+    {TLS "  connectProxy: {tls: {certFile: server.crt, keyFile: server.key}}\n", "", ""},
+    {TLS "  connectProxy: {tls: {certFile: no.crt, keyFile: server.key}}\n",
+     "6:34: spec.connectProxy.tls.certFile: 'T/no.crt' cannot be read: No such file or directory\n",
+     ""},
+};
+
 static const struct local_case ports[] = {
     {TLS "  haproxy: {port: 3128}\n",
      "6:19: spec.haproxy.port: port 3128 is taken by spec.connectProxy.port\n", ""},
@@ -160,6 +167,12 @@ static void run(const struct local_case *cases, size_t count)
 static void test_object_local_certificates(void **s)
 {
     run(certificates, ARRAY_LEN(certificates));
+}
+
+static void test_object_local_proxy_tls(void **s)
+{
+    (void)s;
+    run(proxy_tls, ARRAY_LEN(proxy_tls));
 }
 
 static void test_object_local_ports(void **s)
@@ -337,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_object_local_certificates),
+        cmocka_unit_test(test_object_local_proxy_tls),
         cmocka_unit_test(test_object_local_ports),
         cmocka_unit_test(test_object_local_room_for_a_roll),
         cmocka_unit_test(test_object_local_rates),
