@@ -1,4 +1,6 @@
 /* vpn-controller: chooses the mode and runs it. Decides nothing. */
+#include "controller/apply/apply_main.h"
+#include "controller/kubernetes/kubernetes_main.h"
 #include "controller/pool/local_main.h"
 
 #include <stdio.h>
@@ -11,12 +13,22 @@ static const char usage[] =
     "  vpn-controller local status [-o json]      shows the pool that runs\n"
     "  vpn-controller local check -f pool.yaml    checks a pool file, changes nothing\n"
     "\n"
-    "  vpn-controller local --help                all options\n";
+    "  vpn-controller apply -f pool.yaml          makes a pool in a cluster as the file says\n"
+    "\n"
+    "  vpn-controller kubernetes                  keeps the VPNPools of a namespace\n"
+    "\n"
+    "  vpn-controller local|kubernetes --help     all options\n";
 
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "local") == 0) {
         return local_main(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "apply") == 0) {
+        return apply_main(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "kubernetes") == 0) {
+        return kubernetes_main(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         printf("vpn-controller %s\n", VPN_VERSION);
