@@ -31,6 +31,8 @@ NODE_GRACE_SECONDS, TOLERATION_SECONDS = 12, 5
 class Cluster:
     """name: prefix of all that it makes, at most 8 characters. say: told what happens."""
 
+    own = True
+
     def __init__(self, name, nodes=2, say=print):
         assert len(name) <= 8
         self.name = name
@@ -61,6 +63,23 @@ class Cluster:
         self.say("%6.1f s  %s" % (time.monotonic() - began, what))
 
     # --- start ---
+
+    def why_unable(self):
+        """What is missing for one, None: nothing."""
+        if os.geteuid() != 0:
+            return "not root"
+        if not os.path.exists("/dev/net/tun"):
+            return "no /dev/net/tun"
+        for program in ("containerd", "runc", "iptables", "conntrack", "nsenter", "openssl"):
+            if shutil.which(program) is None:
+                return "no %s: scripts/deps cluster installs it" % program
+        if not mounts.hierarchies():
+            return "no control groups in /sys/fs/cgroup"
+        try:
+            Namespace.create(self.name + "-probe").delete()
+        except Exception as failure:  # whatever it is, it is the reason
+            return "no network namespaces: %s" % getattr(failure, "stderr", failure)
+        return None
 
     def up(self):
         programs.install()
@@ -154,6 +173,16 @@ class Cluster:
     def front(self):
         return Front(self.lan, self.address(100))
 
+    @property
+    def api_host(self):
+        """What is on the LAN itself, as Pods reach it."""
+        return self.address(1)
+
+    def entrance(self, device, port):
+        """-> where a device finds that node port: host, port"""
+        device.namespace.run("ip", "route", "replace", "default", "via", device.gateway)
+        return self.front.address, port
+
     def cut_off(self, node):
         """Its cable is pulled, and the front notices."""
         node.cut_off()
@@ -229,21 +258,3 @@ def unused_network():
             for word in run("ip", "-4", "route", "show", "table", "all").stdout.split()
             if word.startswith("10.")}
     return next(net for net in ("10.%d" % n for n in range(80, 240)) if net not in used)
-
-
-def why_unable():
-    """What is missing for a cluster of our own, None: nothing."""
-    if os.geteuid() != 0:
-        return "not root"
-    if not os.path.exists("/dev/net/tun"):
-        return "no /dev/net/tun"
-    for program in ("containerd", "runc", "iptables", "conntrack", "nsenter", "openssl"):
-        if shutil.which(program) is None:
-            return "no %s: scripts/deps cluster installs it" % program
-    if not mounts.hierarchies():
-        return "no control groups in /sys/fs/cgroup"
-    try:
-        Namespace.create("vct-probe").delete()
-    except Exception as failure:  # whatever it is, it is the reason
-        return "no network namespaces: %s" % getattr(failure, "stderr", failure)
-    return None

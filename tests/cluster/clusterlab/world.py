@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 import secrets
 import subprocess
 import time
@@ -13,12 +12,15 @@ from clusterlab.wait import wait_until
 from lab import connect as proxy
 from lab import tls
 from lab.device import HTTP_PORT, SUPERVISOR_PORT, Device
+from lab.pool import merge
 from lab.state import State
 from standin.client import StandIn
 
 CHART = pathlib.Path(__file__).resolve().parents[3] / "deploy/helm/open-balena-vpn"
 NAMESPACE, RELEASE, POOL = "vpn", "vpn", "fleet"
-IMAGE = "localhost/openbalena-vpn:dev"
+REGISTRY, REPOSITORY, TAG = "localhost", "openbalena-vpn", "dev"
+IMAGE = "%s/%s:%s" % (REGISTRY, REPOSITORY, TAG)
+KEEPALIVE_SECONDS, DRAIN_SECONDS, LOST_SECONDS = 10, 15, 20
 USER_TOKEN = "user-token-1"
 API_PORT = 8000
 
@@ -38,7 +40,7 @@ class World:
                      "VPN_GUEST_API_KEY": secrets.token_hex(16),
                      "VPN_API_API_KEY": secrets.token_hex(16)}
         self.state = StateService(self)
-        self.api_address = "%s:%d" % (cluster.address(1), API_PORT)
+        self.api_address = "%s:%d" % (cluster.api_host, API_PORT)
         self.tls = tls.make(self.folder / "tls")
         self.api = StandIn.start(self.folder, self.keys, listen=self.api_address,
                                  prefix=self.lan.command(), start_new_session=True)
@@ -53,6 +55,33 @@ class World:
         if done.returncode != 0:
             raise Failed("helm %s: %s" % (words[0], done.stderr.strip()))
         return done.stdout
+
+    def values(self):
+        """Short times, so that a test need not wait long for what takes its time on purpose."""
+        return {
+            "image": {"registry": REGISTRY, "repository": REPOSITORY, "tag": TAG},
+            "api": {"internalHost": self.api_address},
+            "keys": {"existingSecret": "vpn-keys"}, "tls": {"secretName": "vpn-tls"},
+            "log": {"level": "debug", "format": "human"},
+            "pool": {"replicas": 2, "drain": {"timeoutSeconds": DRAIN_SECONDS},
+                     "openvpn": {"keepalive": {"intervalSeconds": 2,
+                                               "timeoutSeconds": KEEPALIVE_SECONDS}}},
+            "service": {"type": "NodePort", "externalTrafficPolicy": "Cluster"},
+            "connectProxy": {"drainSeconds": 20, "service": {"type": "NodePort"}},
+            "haproxy": {"maxConnections": 1000, "drainSeconds": 10,
+                        "idleTimeoutSeconds": 2 * KEEPALIVE_SECONDS},
+            "state": {"lostSeconds": LOST_SECONDS}}
+
+    def install(self, **changes):
+        """The release, anew or with other values; returns when its Deployments are ready."""
+        self.make_secrets()
+        self.installed = merge(self.values(), changes)
+        file = self.folder / "values.json"
+        file.write_text(json.dumps(self.installed))
+        self.helm("upgrade", "--install", RELEASE, CHART, "--values", file)
+        for name in ("controller", "state", "connect-proxy", "haproxy"):
+            self.kubectl.run("-n", NAMESPACE, "rollout", "status", "deployment/vpn-" + name,
+                             "--timeout=120s")
 
     def make_secrets(self):
         """What the chart expects to find: keys and certificates."""
@@ -74,8 +103,8 @@ class World:
         device = Device(self.lan, self.folder, number, self.tls / "ca.crt", self.cluster.name,
                         network=self.cluster.network, **more)
         self.devices.append(device)
-        device.namespace.run("ip", "route", "add", "default", "via", device.gateway)
-        device.config(self.node_port("vpn"), self.tls / "ca.crt", host=self.cluster.front.address)
+        host, port = self.cluster.entrance(device, self.node_port("openvpn"))
+        device.config(port, self.tls / "ca.crt", host=host)
         if known:
             self.api.device(device.uuid, device.key, api_port=SUPERVISOR_PORT)
         return device.start() if start else device
@@ -85,6 +114,11 @@ class World:
         node = node or self.cluster.nodes[0]
         return proxy.connect(self.lan, "%s.balena:%d" % (device.uuid, port), token,
                              host=node.address, proxy_port=self.node_port("connect"), **more)
+
+    def curl(self, device, port):
+        """The same for a person to type."""
+        return "curl -p -x http://any:%s@%s:%d http://%s.balena:%d/" % (
+            USER_TOKEN, self.cluster.nodes[0].address, self.node_port("connect"), device.uuid, port)
 
     def reaches(self, device, **more):
         """Does a GET through the proxy end at that very device?"""
@@ -132,12 +166,41 @@ class World:
     def wait_pool(self, replicas, timeout=90, name=POOL):
         """That many are ready and nothing is leaving."""
         def settled():
-            status = self.pool(name).get("status", {})
-            pods = self.instances()
-            return (status.get("ready") == replicas and not status.get("draining")
-                    and len(pods) == replicas and all(map(is_ready, pods.values()))) or (
-                        status.get("ready"), sorted(pods))[:0]
-        wait_until(settled, timeout, "%d instances are ready, no others are there" % replicas)
+            status, pods = self.pool(name).get("status", {}), self.instances()
+            assert status.get("ready") == replicas and not status.get("draining"), status
+            assert sorted(map(is_ready, pods.values())) == [True] * replicas, sorted(pods)
+            return True
+        wait_until(settled, timeout, "%d instances are ready, no others are there" % replicas, 0.3)
+
+    def wait_well(self, replicas=2, timeout=90):
+        """All is as after the installation, whatever was done since."""
+        wait_until(lambda: all(condition(n, "Ready") == "True" and not n["spec"].get("unschedulable")
+                               for n in self.kubectl.get("nodes")), timeout, "the nodes are ready")
+        for deployment in self.kubectl.get("deployments", namespace=NAMESPACE):
+            self.kubectl.run("-n", NAMESPACE, "rollout", "status",
+                             "deployment/" + deployment["metadata"]["name"], "--timeout=120s")
+        if self.pool()["spec"]["replicas"] != replicas:
+            self.scale(replicas)
+        self.wait_pool(replicas, timeout)
+        for device in self.devices:
+            device.wait_online(timeout)
+        self.wait_agreed(15)
+
+    def leader(self):
+        """Name of the controller's Pod that leads."""
+        lease = self.kubectl.get("lease", "vpn-controller", NAMESPACE)
+        return lease and lease["spec"].get("holderIdentity")
+
+    def pid(self, pod, container):
+        """On this machine; of a cluster of ours only."""
+        if isinstance(pod, str):
+            pod = self.kubectl.get("pod", pod, NAMESPACE)
+        return self.cluster.node(pod["spec"]["nodeName"]).container_pid(pod, container)
+
+    def on_instance(self, device):
+        """Index of the instance that a device is at, None: it is offline."""
+        found = self.state.device(device.uuid)
+        return found and found["instance"]["index"]
 
     # --- end ---
 
@@ -180,18 +243,48 @@ class StateService(State):
         return [p["status"]["podIP"] for p in self.world.component("state") if is_ready(p)]
 
     def get(self, path, timeout=5):
+        if not self.world.cluster.own:
+            return self.get_by_api_server(path)
         last = RuntimeError("no state service is ready")
         for host in self.hosts():
-            connection = self.machine.http(host, self.port, timeout)
             try:
-                connection.request("GET", path)
-                response = connection.getresponse()
-                return response.status, response.read()
+                return self.get_of(host, path, timeout)
             except OSError as failure:
                 last = failure
-            finally:
-                connection.close()
         raise last
+
+    def get_of(self, host, path, timeout=5):
+        connection = self.machine.http(host, self.port, timeout)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def get_by_api_server(self, path):
+        """Where this machine has no route to Pods."""
+        pod = next(p for p in self.world.component("state") if is_ready(p))["metadata"]["name"]
+        try:
+            return 200, self.world.kubectl.raw("/api/v1/namespaces/%s/pods/%s:%d/proxy%s" % (
+                NAMESPACE, pod, self.port, path)).encode()
+        except Failed as failure:
+            if "NotFound" in str(failure) or "not find" in str(failure):
+                return 404, b""
+            raise
+
+
+def aways(device, since=0):
+    """Seconds of each time that it was away, by its own log, after Unix s since."""
+    found, down = [], None
+    for at, line in device.log():
+        if "Initialization Sequence Completed" in line:
+            if down is not None and down >= since:
+                found.append(at - down)
+            down = None
+        elif down is None and any(word in line for word in ("process restarting", "SIGUSR1[")):
+            down = at
+    return found
 
 
 def condition(thing, name):

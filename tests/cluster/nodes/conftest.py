@@ -6,11 +6,12 @@ import subprocess
 
 import pytest
 
-from clusterlab.cluster import Cluster, why_unable
-from clusterlab.world import IMAGE
+from clusterlab.cluster import Cluster
+from clusterlab.world import IMAGE, World
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-_unable = why_unable()
+cluster_of_ours = Cluster(os.environ.get("VPN_CLUSTER_NAME", "vct"))
+_unable = cluster_of_ours.why_unable()
 
 
 def pytest_collection_modifyitems(items):
@@ -28,10 +29,9 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def cluster():
-    cluster = Cluster(os.environ.get("VPN_CLUSTER_NAME", "vct"))
-    cluster.up()
-    yield cluster
-    cluster.down()
+    cluster_of_ours.up()
+    yield cluster_of_ours
+    cluster_of_ours.down()
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +44,32 @@ def image(cluster):
     with cluster.step("the image on every node"):
         cluster.load(archive)
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def installation(cluster, image):
+    """The chart with a pool of two, and four devices; said with times, as a user would see them."""
+    world = World(cluster)
+    try:
+        with cluster.step("helm install until all Deployments are ready"):
+            world.install()
+        with cluster.step("the pool serves"):
+            world.wait_pool(2)
+        with cluster.step("four devices are online"):
+            for device in [world.device() for _ in range(4)]:
+                device.wait_online()
+    except BaseException:
+        world.tell()
+        world.close()
+        raise
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def world(installation, request):
+    """The installation as it was at first. After a failure it tells all there is to know."""
+    installation.wait_well()
+    yield installation
+    if getattr(request.node, "failed", False):
+        installation.tell()

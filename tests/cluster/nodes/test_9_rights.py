@@ -1,0 +1,48 @@
+"""After all others: what our accounts asked of the API server, from its audit log."""
+
+import json
+
+from clusterlab.world import NAMESPACE
+
+OURS = "system:serviceaccount:%s:" % NAMESPACE
+
+
+def calls(cluster):
+    """Of our accounts: (account, verb, group, resource with its subresource, code)"""
+    for line in cluster.control_plane.audit_log.read_text().splitlines():
+        event = json.loads(line)
+        name = event["user"]["username"]
+        if name.startswith(OURS) and "objectRef" in event:
+            where = event["objectRef"]
+            resource = "/".join(filter(None, [where["resource"], where.get("subresource")]))
+            yield (name.removeprefix(OURS), event["verb"], where.get("apiGroup", ""), resource,
+                   event["annotations"].get("authorization.k8s.io/decision"))
+
+
+def granted(world):
+    """(account, verb, group, resource) of every Role of the release"""
+    bindings = {b["roleRef"]["name"]: b["subjects"] for b in
+                world.kubectl.get("rolebindings", namespace=NAMESPACE)}
+    for role in world.kubectl.get("roles", namespace=NAMESPACE):
+        for subject in bindings.get(role["metadata"]["name"], []):
+            for rule in role["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        for verb in rule["verbs"]:
+                            yield subject["name"], verb, group, resource
+
+
+def test_no_call_was_denied(world):
+    denied = {c[:4] for c in calls(world.cluster) if c[4] == "forbid"}
+    assert not denied
+
+
+def test_every_right_was_used(world):
+    used = {c[:4] for c in calls(world.cluster) if c[4] == "allow"}
+    assert not set(granted(world)) - used
+
+
+def test_roles_have_no_wildcard_and_read_no_secret(world):
+    for _, verb, group, resource in granted(world):
+        assert "*" not in (verb, group, resource)
+        assert resource != "secrets"
