@@ -11,8 +11,9 @@
 #define POD_PROXY_PORT 3128
 #define POD_CONTROL_PORT 8080
 #define POD_SIDECAR_USER 65532
-#define POD_GRACE_RESERVE_S 30 /* beyond the drain: 10 for OpenVPN's end, 20 for the last report \
-                                */
+#define POD_GRACE_RESERVE_S                                              \
+    30 /* beyond the drain: 10 for OpenVPN's end, 20 for the last report \
+        */
 
 #define POD_NAME_MAX 64 /* a pool's name is at most 52 bytes */
 

@@ -180,11 +180,17 @@ static enum container_state read_container(struct pod_view *v, const cJSON *c)
     return ran ? CONTAINER_ENDED : CONTAINER_NEW;
 }
 
+static uint32_t restarts_of(const cJSON *container)
+{
+    int64_t n = 0;
+
+    return json_int(container, "restartCount", 0, UINT32_MAX, &n, NULL) == 0 ? (uint32_t)n : 0;
+}
+
 static void read_status(struct pod_view *v, const cJSON *status)
 {
     const cJSON *openvpn = find(at(status, "containerStatuses"), "name", POD_CONTAINER_OPENVPN);
     const cJSON *sidecar = find(at(status, "initContainerStatuses"), "name", POD_CONTAINER_SIDECAR);
-    int64_t restarts = 0;
 
     v->phase = phase_of(text_at(status, "phase"));
     copy(v->ip, sizeof(v->ip), text_at(status, "podIP"));
@@ -192,9 +198,8 @@ static void read_status(struct pod_view *v, const cJSON *status)
     read_conditions(v, at(status, "conditions"));
     v->sidecar = read_container(v, sidecar);
     v->openvpn = read_container(v, openvpn);
-    if (json_int(openvpn, "restartCount", 0, UINT32_MAX, &restarts, NULL) == 0) {
-        v->restarts = (uint32_t)restarts;
-    }
+    v->restarts = restarts_of(openvpn);
+    v->sidecar_restarts = restarts_of(sidecar);
 }
 
 /* --- the whole --- */

@@ -48,7 +48,8 @@ struct pod_view {       /* one allocation; texts are owned */
     bool ready, containers_ready;
     bool gate; /* the readiness gate's condition is true */
     enum container_state openvpn, sidecar;
-    uint32_t restarts;               /* of OpenVPN's container */
+    uint32_t restarts; /* of OpenVPN's container */
+    uint32_t sidecar_restarts;
     bool pulling;                    /* a container waits for its image or for being made */
     bool delete_first;               /* a person wants this one gone first */
     char reason[POD_REASON_MAX + 1]; /* why it does not run: "Unschedulable", "ErrImagePull", "" */

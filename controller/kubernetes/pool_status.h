@@ -27,6 +27,7 @@ struct pool_instance {
 
     /* Not written. */
     bool gone;                        /* a live look found no Pod of that uid */
+    bool unsure;                      /* its name exists, and nobody has looked whose it is */
     bool unserved;                    /* the planner wants no newcomers there for now */
     bool restarts_seen;               /* restarts is true */
     uint32_t restarts;                /* of OpenVPN's container, when last looked at */

@@ -1,0 +1,185 @@
+#include "controller/kubernetes/balancer_view.h"
+
+#include "common/hashmap.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "controller/kubernetes/replicas.h"
+
+#include <string.h>
+
+#define POLL_MS 500
+#define ANSWER_MS 2000
+#define WANTED_MS 5000 /* so long after the last question */
+#define STALE_MS 5000
+#define SERVERS_MAX 20000
+
+struct replica {
+    struct balancer_view *owner;
+    char *url;
+    struct http_call *call;
+    cJSON *names; /* what keeps the keys of listed; owned */
+    struct hashmap listed;
+    int64_t heard_ms; /* monotonic; 0: never */
+};
+
+struct balancer_view {
+    struct loop *loop;
+    struct http_client *http;
+    struct replicas *addresses;
+    struct replica replicas[REPLICAS_MAX];
+    size_t count;
+    struct loop_timer *poll;
+    int64_t wanted_ms;
+    loop_fn on_change;
+    void *arg;
+};
+
+static void forget(struct replica *r)
+{
+    hashmap_clear(&r->listed);
+    cJSON_Delete(r->names);
+    r->names = NULL;
+}
+
+/* True: others than before. */
+static bool take(struct replica *r, cJSON *root, const cJSON *servers)
+{
+    struct hashmap listed;
+    const cJSON *item;
+    bool changed = false;
+
+    hashmap_init(&listed);
+    cJSON_ArrayForEach(item, servers)
+    {
+        const char *name = "";
+        if (json_str(item, "name", &name, NULL) == 0 && listed.count < SERVERS_MAX) {
+            hashmap_put(&listed, name, (void *)(uintptr_t)name);
+            changed |= hashmap_get(&r->listed, name) == NULL;
+        }
+    }
+    changed |= listed.count != r->listed.count || r->heard_ms == 0;
+    forget(r);
+    r->listed = listed;
+    r->names = root;
+    return changed;
+}
+
+static void on_answer(void *arg, int result, const struct http_response *res, const struct err *err)
+{
+    struct replica *r = arg;
+    cJSON *root = NULL;
+    const cJSON *servers = NULL;
+
+    r->call = NULL;
+    if (result < 0 || res->status != 200) {
+        return;
+    }
+    if (json_parse(res->body, res->body_len, &root, NULL) < 0 ||
+        json_array(root, "servers", &servers, NULL) < 0) {
+        cJSON_Delete(root);
+        log_warn("a balancer's list of servers is none", "url", r->url, NULL);
+        return;
+    }
+    bool changed = take(r, root, servers);
+    r->heard_ms = clock_monotonic_ms();
+    if (changed) {
+        r->owner->on_change(r->owner->arg);
+    }
+}
+
+static void ask(struct replica *r)
+{
+    AUTO(str) char *url = xasprintf("%s/v1/servers", r->url);
+    struct http_request request = {
+        .method = "GET", .url = url, .timeout_ms = ANSWER_MS, .on_done = on_answer, .arg = r};
+
+    if (r->call == NULL) {
+        http_client_send(r->owner->http, &request, &r->call, NULL); /* else the next poll does */
+    }
+}
+
+static void on_poll(void *arg)
+{
+    struct balancer_view *v = arg;
+
+    for (size_t i = 0; i < v->count; i++) {
+        ask(&v->replicas[i]);
+    }
+    if (clock_monotonic_ms() - v->wanted_ms < WANTED_MS) {
+        loop_timer_start(v->poll, POLL_MS, 0);
+    }
+}
+
+static void drop_replicas(struct balancer_view *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        http_call_cancel(v->replicas[i].call);
+        forget(&v->replicas[i]);
+        free(v->replicas[i].url);
+    }
+    v->count = 0;
+}
+
+static void on_addresses(void *arg)
+{
+    struct balancer_view *v = arg;
+
+    drop_replicas(v);
+    v->count = replicas_count(v->addresses);
+    for (size_t i = 0; i < v->count; i++) {
+        v->replicas[i] =
+            (struct replica){.owner = v, .url = xstrdup(replicas_url(v->addresses, i))};
+        hashmap_init(&v->replicas[i].listed);
+    }
+    loop_timer_start(v->poll, 0, 0);
+}
+
+struct balancer_view *balancer_view_new(struct loop *loop, struct http_client *http,
+                                        const char *name, loop_fn on_change, void *arg)
+{
+    struct balancer_view *v = xcalloc(1, sizeof(*v));
+
+    v->addresses = replicas_new(loop, name, on_addresses, v);
+    if (v->addresses == NULL) {
+        free(v);
+        return NULL;
+    }
+    v->loop = loop;
+    v->http = http;
+    v->on_change = on_change;
+    v->arg = arg;
+    v->poll = loop_timer_new(loop, on_poll, v);
+    return v;
+}
+
+void balancer_view_close(struct balancer_view *v)
+{
+    if (v != NULL) {
+        replicas_close(v->addresses);
+        drop_replicas(v);
+        loop_timer_close(v->poll);
+        free(v);
+    }
+}
+
+bool balancer_view_lists(struct balancer_view *v, const char *server)
+{
+    int64_t now = clock_monotonic_ms();
+    size_t answering = 0;
+
+    v->wanted_ms = now;
+    if (!loop_timer_active(v->poll)) {
+        loop_timer_start(v->poll, 0, 0);
+    }
+    for (size_t i = 0; i < v->count; i++) {
+        const struct replica *r = &v->replicas[i];
+        if (r->heard_ms == 0 || now - r->heard_ms > STALE_MS) {
+            continue;
+        }
+        answering++;
+        if (hashmap_get(&r->listed, server) == NULL) {
+            return false;
+        }
+    }
+    return answering > 0;
+}
