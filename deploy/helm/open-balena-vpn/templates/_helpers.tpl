@@ -29,35 +29,29 @@ vpn.openbalena.io/pool: {{ .Values.pool.name }}
 {{- if $i.digest }}@{{ $i.digest }}{{ else }}:{{ $i.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* The pool as it is now, as JSON; "{}" where there is no cluster or no pool. */}}
+{{/* Where the pool is part of the manifest, what is not the chart's to say is looked up. As JSON; "{}"
+     where there is no cluster, or no pool. (Where a Job applies it, the Job sees to that.) */}}
 {{- define "vpn.livePool" -}}
+{{- if and (eq .Values.pool.by "manifest") (.Capabilities.APIVersions.Has "vpn.openbalena.io/v1alpha1/VPNPool") -}}
 {{- lookup "vpn.openbalena.io/v1alpha1" "VPNPool" .Release.Namespace .Values.pool.name | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
 {{- end }}
 
-{{- define "vpn.openvpnImage" -}}
-{{- $live := include "vpn.livePool" . | fromJson -}}
-{{- $now := dig "spec" "kubernetes" "image" "" $live -}}
-{{- coalesce .Values.pool.openvpnImage $now (include "vpn.image" .) -}}
+{{- define "vpn.liveImage" -}}
+{{- include "vpn.livePool" . | fromJson | dig "spec" "kubernetes" "image" "" -}}
 {{- end }}
 
 {{/* Empty: not written. */}}
 {{- define "vpn.replicas" -}}
 {{- if not .Values.autoscaling.enabled -}}
-{{- $live := include "vpn.livePool" . | fromJson -}}
-{{- if and .Values.pool.keepReplicas (hasKey (dig "spec" dict $live) "replicas") -}}
-{{- int $live.spec.replicas -}}
+{{- $live := include "vpn.livePool" . | fromJson | dig "spec" "replicas" nil -}}
+{{- if and .Values.pool.keepReplicas (not (kindIs "invalid" $live)) -}}
+{{- int $live -}}
 {{- else if not (kindIs "invalid" .Values.pool.replicas) -}}
 {{- int .Values.pool.replicas -}}
 {{- end -}}
-{{- end -}}
-{{- end }}
-
-{{/* "true": the pool is made by a hook, as its kind is not known yet. */}}
-{{- define "vpn.poolIsHook" -}}
-{{- if and (eq .Values.pool.asHook "auto") .Values.crds.install -}}
-{{- not (.Capabilities.APIVersions.Has "vpn.openbalena.io/v1alpha1/VPNPool") -}}
-{{- else -}}
-{{- eq .Values.pool.asHook "always" -}}
 {{- end -}}
 {{- end }}
 
