@@ -40,8 +40,10 @@ struct link_client {
 
 struct link_callbacks { /* never run inside a link_* call; never after on_closed */
     /* A new life of OpenVPN (another pid, or a hold): every CID known before is dead. generation
-     * counts from 1 in this process. */
-    void (*on_generation)(void *arg, uint64_t generation, int pid);
+     * counts from 1 in this process. began: it was waiting for us to release it, so nobody has ever
+     * been connected in it; else it may be one that an earlier process of ours knew. The pid does
+     * not tell: in a container it is 1 in each life. */
+    void (*on_generation)(void *arg, uint64_t generation, int pid, bool began);
     void (*on_connect)(void *arg, const struct link_client *c); /* wants link_allow or link_deny */
     void (*on_reauth)(void *arg, const struct link_client *c);  /* the same; the CID lives on */
     /* Authorised and with an address. Once a CID. Not sent for a CID that already ended. */

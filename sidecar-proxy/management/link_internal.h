@@ -1,8 +1,27 @@
-/* link_internal: what the machine's two files share: link_machine.c has its life, link_clients.c
- * has what is said about clients. For nobody else. */
+/* link_internal: what the machine's files share: link_machine.c has its life, link_lines.c what
+ * arrives, link_clients.c what is said about clients. For nobody else. */
 #pragma once
 
 #include "sidecar-proxy/management/link_machine.h"
+
+enum machine_event {
+    EV_CONNECTED,
+    EV_GREETED,  /* the greeting was heard, and the pid */
+    EV_HOLD,     /* a process waits for its release: whatever was known is over */
+    EV_RESYNCED, /* the status was read to its end */
+    EV_LOST,     /* could not connect, or the connection ended or has to */
+    EV_TIMER,    /* the state's deadline */
+    EV_STOP,
+    MACHINE_EVENTS,
+};
+void link_machine_feed(struct link_machine *m, enum machine_event ev);
+bool link_machine_stopped(const struct link_machine *m);
+/* A life of OpenVPN that was not known: every client of before is dead. */
+void link_machine_announce(struct link_machine *m);
+/* A status can be asked for once nothing is held back, and one at a time. */
+void link_machine_ask_status(struct link_machine *m);
+
+void link_lines_take(struct link_machine *m, char *line); /* one line, taken apart in place */
 
 /* From anywhere: the connection is of no use. It ends once the machine is back in its own hands,
  * with the first reason given. */

@@ -1,7 +1,6 @@
 #include "sidecar-proxy/management/link_machine.h"
 
 #include "common/log.h"
-#include "sidecar-proxy/management/fields.h"
 #include "sidecar-proxy/management/link_internal.h"
 #include "sidecar-proxy/management/link_metrics.h"
 
@@ -11,16 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum machine_event {
-    EV_CONNECTED,
-    EV_GREETED,  /* the greeting was heard, and the pid */
-    EV_HOLD,     /* a process waits for its release: whatever was known is over */
-    EV_RESYNCED, /* the status was read to its end */
-    EV_LOST,     /* could not connect, or the connection ended or has to */
-    EV_TIMER,    /* the state's deadline */
-    EV_STOP,
-    MACHINE_EVENTS,
-};
 #define LINK_STATES (LINK_CLOSED + 1)
 
 struct transition {
@@ -103,7 +92,7 @@ static const char *const overdue[LINK_STATES] = {
     [LINK_RESYNC] = "no status",
 };
 
-static bool stopped(const struct link_machine *m)
+bool link_machine_stopped(const struct link_machine *m)
 {
     return m->state == LINK_CLOSED;
 }
@@ -125,7 +114,7 @@ static void machine_entered(struct link_machine *m, enum link_state from)
 }
 
 /* The only writer of m->state. An action may run callbacks, and those may stop the machine. */
-static void machine_feed(struct link_machine *m, enum machine_event ev)
+void link_machine_feed(struct link_machine *m, enum machine_event ev)
 {
     const struct transition *t = &table[m->state][ev];
     enum link_state from = m->state;
@@ -134,7 +123,7 @@ static void machine_feed(struct link_machine *m, enum machine_event ev)
     m->state = t->next;
     machine_entered(m, from);
     t->act(m);
-    if (m->state == t->next && from != t->next && !stopped(m)) {
+    if (m->state == t->next && from != t->next && !link_machine_stopped(m)) {
         m->callbacks->on_state(m->arg, m->state);
     }
 }
@@ -164,7 +153,7 @@ void link_machine_doom(struct link_machine *m, const char *fmt, ...)
 static void end_doomed(struct link_machine *m)
 {
     if (is_connected(m) && m->why[0] != '\0') {
-        machine_feed(m, EV_LOST);
+        link_machine_feed(m, EV_LOST);
     }
 }
 
@@ -205,6 +194,7 @@ static void stay(struct link_machine *m)
 static void await_greeting(struct link_machine *m)
 {
     m->interface_version = 0;
+    m->held = false;
 }
 
 /* The pid reply that follows will then name a new one, also when it is the same number: in a
@@ -212,21 +202,20 @@ static void await_greeting(struct link_machine *m)
 static void forget_life(struct link_machine *m)
 {
     m->pid = 0;
+    m->held = true;
     request(m, COMMAND_HOLD_RELEASE);
 }
 
-static void announce_life(struct link_machine *m)
+void link_machine_announce(struct link_machine *m)
 {
     m->generation++;
     clients_clear(&m->clients);
     metric_inc(&link_metric_generations);
-    log_info("OpenVPN has begun a new life", "pid", NUM(m->pid), "generation", NUM(m->generation),
-             NULL);
-    m->callbacks->on_generation(m->arg, m->generation, m->pid);
+    m->callbacks->on_generation(m->arg, m->generation, m->pid, m->held);
 }
 
 /* A status can be asked for once nothing is held back, and one at a time. */
-static void ask_status(struct link_machine *m)
+void link_machine_ask_status(struct link_machine *m)
 {
     if (m->state != LINK_RESYNC || m->commands.pending[COMMAND_HOLD_RELEASE] > 0 ||
         m->commands.pending[COMMAND_STATUS] > 0 || m->status_retry_ms != INT64_MAX) {
@@ -244,14 +233,15 @@ static void begin_resync(struct link_machine *m)
     request(m, COMMAND_VERSION);
     snprintf(text, sizeof(text), " %d", m->bytecount_s);
     link_machine_request(m, COMMAND_BYTECOUNT, 0, 0, text);
-    ask_status(m);
+    link_machine_ask_status(m);
 }
 
 static void begin_life(struct link_machine *m)
 {
     m->status_retry_ms = INT64_MAX;
+    m->held = true;
     request(m, COMMAND_HOLD_RELEASE);
-    announce_life(m);
+    link_machine_announce(m);
 }
 
 /* Clients of ours without a row ended while nobody listened. */
@@ -311,154 +301,6 @@ static void hang_up(struct link_machine *m)
     m->callbacks->on_lost(m->arg, why);
 }
 
-/* ---- replies ---- */
-
-/* A pid is told in the greeting, and again as a sign of life: then it must be the same. */
-static void on_pid(struct link_machine *m, const char *line)
-{
-    uint64_t pid = 0;
-
-    if (!field_u64(line + strlen("SUCCESS: pid="), &pid) || pid == 0 || pid > INT32_MAX) {
-        link_machine_doom(m, "no pid in '%.60s'", line);
-    } else if (m->state != LINK_GREETING) {
-        if ((int)pid != m->pid) {
-            link_machine_doom(m, "OpenVPN's pid changed from %d to %d", m->pid, (int)pid);
-        }
-    } else {
-        bool known = (int)pid == m->pid;
-        m->pid = (int)pid;
-        if (!known) {
-            announce_life(m);
-        }
-        if (!stopped(m)) {
-            machine_feed(m, EV_GREETED);
-        }
-    }
-}
-
-static void on_status_line(struct link_machine *m, char *line)
-{
-    struct link_client row;
-    int kind = status_parse(&m->status, line, &row);
-
-    if (kind < 0) {
-        link_machine_doom(m, "a status row that can not be read");
-    } else if (kind == STATUS_CLIENT && m->state == LINK_RESYNC) {
-        link_clients_row(m, &row);
-    }
-}
-
-static void on_status_end(struct link_machine *m, enum reply reply)
-{
-    if (m->state != LINK_RESYNC) {
-        return;
-    }
-    if (reply == REPLY_ERROR) { /* not in this mode: it has not begun to serve yet */
-        m->status_retry_ms = m->now.monotonic_ms + LINK_STATUS_RETRY_MS;
-    } else if (!m->status.has_header) {
-        link_machine_doom(m, "a status without a header");
-    } else {
-        machine_feed(m, EV_RESYNCED);
-    }
-}
-
-static void on_version_line(struct link_machine *m, const char *line)
-{
-    static const char prefix[] = "OpenVPN Version: ";
-
-    if (strncmp(line, prefix, strlen(prefix)) == 0) {
-        const char *text = line + strlen(prefix);
-        size_t len = strcspn(text, " ") + 1; /* "OpenVPN 2.6.14" */
-        len += text[len - 1] != '\0' ? strcspn(text + len, " ") : 0;
-        snprintf(m->openvpn_version, sizeof(m->openvpn_version), "%.*s", (int)len, text);
-    }
-}
-
-static void on_reply(struct link_machine *m, char *line)
-{
-    struct command command;
-    enum reply reply = commands_take_reply(&m->commands, line, m->now.monotonic_ms, &command);
-
-    if (reply == REPLY_MISMATCH) {
-        link_machine_doom(m, "out of step: '%.60s'", line);
-        return;
-    }
-    metric_set(&link_metric_owed, (int64_t)m->commands.count);
-    switch (command.kind) {
-    case COMMAND_PID:
-        on_pid(m, line);
-        break;
-    case COMMAND_VERSION:
-        on_version_line(m, line);
-        break;
-    case COMMAND_STATUS:
-        if (reply == REPLY_LINE) {
-            on_status_line(m, line);
-        } else {
-            on_status_end(m, reply);
-        }
-        break;
-    case COMMAND_ALLOW:
-    case COMMAND_DENY:
-        if (reply == REPLY_ERROR) {
-            link_clients_answer_failed(m, &command, line);
-        }
-        break;
-    default: /* an ERROR to a kill: it was gone already. To the others: the deadlines tell. */
-        break;
-    }
-    ask_status(m);
-}
-
-/* ---- lines ---- */
-
-static void on_greeting(struct link_machine *m, uint64_t version)
-{
-    if (m->interface_version != 0) {
-        link_machine_doom(m, "a second greeting");
-    } else if (version < LINK_INTERFACE_VERSION) {
-        link_machine_doom(m, "management interface version %" PRIu64 ": OpenVPN before 2.6",
-                          version);
-    } else {
-        m->interface_version = version;
-        request(m, COMMAND_PID);
-    }
-}
-
-static void on_event(struct link_machine *m, struct event *e)
-{
-    switch (e->kind) {
-    case EVENT_NONE:
-        break;
-    case EVENT_GREETING:
-        on_greeting(m, e->version);
-        break;
-    case EVENT_HOLD:
-        machine_feed(m, EV_HOLD);
-        break;
-    case EVENT_REPLY:
-        on_reply(m, e->reply);
-        break;
-    default:
-        link_clients_event(m, e);
-        event_parser_wipe(&m->parser);
-        break;
-    }
-}
-
-static void on_line(struct link_machine *m, char *line)
-{
-    struct event e;
-
-    if (event_parse(&m->parser, line, &e) < 0) {
-        link_machine_doom(m, "not what OpenVPN says: '%.20s'", line);
-    } else if (m->interface_version == 0 && e.kind != EVENT_GREETING) {
-        link_machine_doom(m, "it does not greet as OpenVPN does");
-    } else {
-        on_event(m, &e);
-    }
-}
-
 /* ---- from outside ---- */
 
 void link_machine_init(struct link_machine *m, const struct link_options *options,
@@ -492,7 +334,7 @@ void link_machine_connected(struct link_machine *m, struct link_clock now)
 {
     m->now = now;
     if (m->state == LINK_CONNECTING) {
-        machine_feed(m, EV_CONNECTED);
+        link_machine_feed(m, EV_CONNECTED);
     }
 }
 
@@ -501,7 +343,7 @@ void link_machine_lost(struct link_machine *m, struct link_clock now, const char
     m->now = now;
     if (m->state == LINK_CONNECTING || is_connected(m)) {
         link_machine_doom(m, "%s", why);
-        machine_feed(m, EV_LOST);
+        link_machine_feed(m, EV_LOST);
     }
 }
 
@@ -519,7 +361,7 @@ void link_machine_input(struct link_machine *m, struct link_clock now, const cha
         bytes += taken;
         len -= (size_t)taken;
         if (line != NULL) {
-            on_line(m, line);
+            link_lines_take(m, line);
         }
     }
     end_doomed(m);
@@ -529,7 +371,7 @@ static void retry_status(struct link_machine *m)
 {
     if (m->status_retry_ms <= m->now.monotonic_ms) {
         m->status_retry_ms = INT64_MAX;
-        ask_status(m);
+        link_machine_ask_status(m);
     }
 }
 
@@ -546,7 +388,7 @@ void link_machine_tick(struct link_machine *m, struct link_clock now)
         if (overdue[m->state] != NULL) {
             link_machine_doom(m, "%s", overdue[m->state]);
         }
-        machine_feed(m, EV_TIMER);
+        link_machine_feed(m, EV_TIMER);
     }
     end_doomed(m);
 }
@@ -558,7 +400,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t link_machine_deadline(const struct link_machine *m)
 {
-    if (stopped(m)) {
+    if (link_machine_stopped(m)) {
         return INT64_MAX; /* whatever is still owed */
     }
     if (is_connected(m) && m->why[0] != '\0') {
@@ -575,5 +417,5 @@ struct buf *link_machine_output(struct link_machine *m)
 
 void link_machine_stop(struct link_machine *m)
 {
-    machine_feed(m, EV_STOP);
+    link_machine_feed(m, EV_STOP);
 }

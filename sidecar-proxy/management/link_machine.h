@@ -41,6 +41,7 @@ struct link_machine {
     char why[LINK_WHY_MAX];     /* the connection is given up; "" */
     uint64_t interface_version; /* of this connection, 0: it has not greeted yet */
     int pid;                    /* OpenVPN's; 0: its life is not known (any more) */
+    bool held;                  /* this connection found it waiting for its release */
     uint64_t generation;        /* lives seen so far */
     uint32_t resync;            /* resyncs begun so far */
     char openvpn_version[64];   /* "OpenVPN 2.6.14", "" */

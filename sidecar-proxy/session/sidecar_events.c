@@ -34,12 +34,12 @@ static void remember(struct sidecar *s)
 
 /* --- the link's events --- */
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
     struct sidecar *s = arg;
 
     auth_forget(s->auth);
-    tracker_generation(s->tracker, generation, pid);
+    tracker_generation(s->tracker, generation, pid, began);
 }
 
 static void on_connect(void *arg, const struct link_client *c)

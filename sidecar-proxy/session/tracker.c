@@ -64,21 +64,22 @@ void tracker_close(struct tracker *t)
     }
 }
 
-/* An earlier life of ours may have counted before: then we go on from its number, and with the
- * same number if OpenVPN is the same. */
-static uint64_t number_of(const struct tracker *t, int pid)
+/* Is it the one that an earlier life of ours knew? */
+static bool is_known(const struct tracker *t, int pid, bool began)
 {
-    if (t->generation != 0) {
-        return t->generation + 1;
-    }
-    bool same = t->o.known_generation != 0 && t->o.known_pid == pid;
-    return same ? t->o.known_generation : t->o.known_generation + 1;
+    return t->generation == 0 && t->o.known_generation != 0 && t->o.known_pid == pid && !began;
 }
 
-void tracker_generation(struct tracker *t, uint64_t link_generation, int pid)
+/* An earlier life of ours may have counted before: then we go on from its number, and with the
+ * same number if OpenVPN is the same. */
+void tracker_generation(struct tracker *t, uint64_t link_generation, int pid, bool began)
 {
-    t->generation = number_of(t, pid);
-    log_debug("life of OpenVPN", "number", NUM((long long)t->generation), "pid", NUM(pid), NULL);
+    bool known = is_known(t, pid, began);
+    uint64_t last = t->generation != 0 ? t->generation : t->o.known_generation;
+
+    t->generation = known ? last : last + 1;
+    log_info(known ? "OpenVPN lives on" : "OpenVPN has begun a new life", "generation",
+             NUM((long long)t->generation), "pid", NUM(pid), NULL);
     t->why = "OpenVPN began anew";
     sessions_drop_before(t->o.sessions, t->generation, clock_realtime_ms());
     t->o.on_generation(t->o.arg, t->generation, pid);

@@ -33,7 +33,7 @@ void tracker_set_link(struct tracker *t, struct link *link); /* for killing what
 void tracker_close(struct tracker *t);                       /* NULL is fine */
 
 /* The link's callbacks of the same names. */
-void tracker_generation(struct tracker *t, uint64_t link_generation, int pid);
+void tracker_generation(struct tracker *t, uint64_t link_generation, int pid, bool began);
 void tracker_established(struct tracker *t, const struct link_client *c);
 void tracker_disconnect(struct tracker *t, const struct link_client *c);
 void tracker_bytes(struct tracker *t, uint64_t cid, uint64_t in, uint64_t out);

@@ -92,7 +92,7 @@ static void answer(struct model *t, const struct link_client *c, struct model_cl
     }
 }
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
     struct model *t = arg;
 

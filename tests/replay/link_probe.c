@@ -42,7 +42,7 @@ static void answer(struct probe *p, const struct link_client *c)
     }
 }
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
     printf("generation %" PRIu64 " pid=%d\n", generation, pid);
 }

@@ -71,7 +71,7 @@ static void tell_text(struct player *p, const char *fmt, ...)
     queue_push(&p->told, xstrdup(text));
 }
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
     tell_text(arg, "generation %" PRIu64 " pid=%d", generation, pid);
 }

@@ -37,7 +37,7 @@ struct fixture {
     bool last_answer;
 };
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
 }
 

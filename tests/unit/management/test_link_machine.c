@@ -17,7 +17,7 @@ struct told {
     char why[LINK_WHY_MAX];
 };
 
-static void on_generation(void *arg, uint64_t generation, int pid)
+static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
 }
 

@@ -102,7 +102,7 @@ static void disconnect(struct fixture *f, uint64_t cid)
 
 static void live(struct fixture *f)
 {
-    tracker_generation(f->tracker, 1, 4711);
+    tracker_generation(f->tracker, 1, 4711, false);
     tracker_resync_end(f->tracker);
 }
 
@@ -135,7 +135,7 @@ static void test_tracker_new_life_ends_all_sessions(void **state)
 
     live(f);
     established(f, 0, UUID_A);
-    tracker_generation(f->tracker, 2, 4712);
+    tracker_generation(f->tracker, 2, 4712, false);
     assert_int_equal(count(f), 0);
     assert_int_equal(f->generation, 2);
     established(f, 0, UUID_A);
@@ -150,9 +150,9 @@ static void test_tracker_goes_on_with_the_recorded_life(void **state)
     f->options.known_generation = 5;
     f->options.known_pid = 4711;
     open_tracker(f);
-    tracker_generation(f->tracker, 1, 4711);
+    tracker_generation(f->tracker, 1, 4711, false);
     assert_int_equal(f->generation, 5);
-    tracker_generation(f->tracker, 2, 4711);
+    tracker_generation(f->tracker, 2, 4711, false);
     assert_int_equal(f->generation, 6);
 }
 
@@ -164,7 +164,20 @@ static void test_tracker_counts_on_after_a_life_it_did_not_see(void **state)
     f->options.known_generation = 5;
     f->options.known_pid = 4711;
     open_tracker(f);
-    tracker_generation(f->tracker, 1, 4712);
+    tracker_generation(f->tracker, 1, 4712, false);
+    assert_int_equal(f->generation, 6);
+}
+
+/* In a container OpenVPN's pid is 1 in each of its lives. */
+static void test_tracker_a_life_that_just_began_is_not_the_recorded_one(void **state)
+{
+    struct fixture *f = *state;
+
+    tracker_close(f->tracker);
+    f->options.known_generation = 5;
+    f->options.known_pid = 1;
+    open_tracker(f);
+    tracker_generation(f->tracker, 1, 1, true);
     assert_int_equal(f->generation, 6);
 }
 
@@ -268,6 +281,7 @@ int main(void)
         WITH_TRACKER(test_tracker_new_life_ends_all_sessions),
         WITH_TRACKER(test_tracker_goes_on_with_the_recorded_life),
         WITH_TRACKER(test_tracker_counts_on_after_a_life_it_did_not_see),
+        WITH_TRACKER(test_tracker_a_life_that_just_began_is_not_the_recorded_one),
         WITH_TRACKER(test_tracker_short_loss_ends_nothing),
         WITH_TRACKER(test_tracker_resync_finds_what_happened_unseen),
         WITH_TRACKER(test_tracker_long_loss_ends_all),
