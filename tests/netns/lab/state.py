@@ -6,13 +6,14 @@ import time
 
 
 class State:
-    def __init__(self, machine, port=8090):
+    def __init__(self, machine, port=8090, host="127.0.0.1"):
         self.machine = machine
         self.port = port
+        self.host = host
 
     def get(self, path, timeout=10):
         """-> status, body (bytes)"""
-        connection = self.machine.http("127.0.0.1", self.port, timeout)
+        connection = self.machine.http(self.host, self.port, timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -54,7 +55,7 @@ class Watch(threading.Thread):
     def __init__(self, state):
         super().__init__(daemon=True)
         self.events = []
-        self.connection = state.machine.http("127.0.0.1", state.port, timeout=None)
+        self.connection = state.machine.http(state.host, state.port, timeout=None)
         self.connection.request("GET", "/v1/watch")
         self.response = self.connection.getresponse()
         self.start()
