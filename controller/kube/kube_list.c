@@ -2,6 +2,7 @@
 
 #include "common/http_client.h"
 #include "controller/kube/kube_items.h"
+#include "controller/kube/kube_query.h"
 
 #include <errno.h>
 #include <string.h>
@@ -223,15 +224,6 @@ static int start_page(struct kube_list *list, struct err *err)
     kube_items_init(&list->items, list->max_object_bytes);
     list->err.code = 0;
     return kube_client_send(list->client, &request, &list->call, err);
-}
-
-char *kube_selectors(const char *label_selector, const char *field_selector)
-{
-    AUTO(str) char *label = http_url_escape(label_selector != NULL ? label_selector : "");
-    AUTO(str) char *field = http_url_escape(field_selector != NULL ? field_selector : "");
-
-    return xasprintf("%s%s%s%s", label[0] != '\0' ? "&labelSelector=" : "", label,
-                     field[0] != '\0' ? "&fieldSelector=" : "", field);
 }
 
 int kube_list_start(struct kube_client *client, const struct kube_list_options *options,

@@ -6,6 +6,7 @@
 #include "controller/kube/kube_list.h"
 #include "controller/kube/kube_metrics.h"
 #include "controller/kube/kube_objects.h"
+#include "controller/kube/kube_query.h"
 #include "controller/kube/kube_watch.h"
 
 #include <assert.h>

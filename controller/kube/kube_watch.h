@@ -32,6 +32,3 @@ struct kube_watch_options { /* borrowed during kube_watch_start() only */
 int kube_watch_start(struct kube_client *client, const struct kube_watch_options *options,
                      struct kube_watch **ret, struct err *err);
 void kube_watch_cancel(struct kube_watch *w); /* NULL is fine */
-
-/* "&labelSelector=...&fieldSelector=...", escaped, or "". Caller frees. */
-char *kube_selectors(const char *label_selector, const char *field_selector);
