@@ -54,8 +54,9 @@ class Program:
 
 
 class ConnectProxy(Program):
-    def __init__(self, api, state_ports, *options, listen="127.0.0.1:0", metrics="127.0.0.1:8091"):
-        states = ",".join(f"127.0.0.1:{port}" for port in state_ports)
+    def __init__(self, api, states, *options, listen="127.0.0.1:0", metrics="127.0.0.1:8091"):
+        """states: ports on 127.0.0.1, or "host:port"."""
+        states = ",".join(s if isinstance(s, str) else f"127.0.0.1:{s}" for s in states)
         super().__init__(["vpn-connect-proxy", "--listen", listen, "--metrics-listen", metrics,
                           "--state", states, "--workers", 2, "--drain-timeout-seconds", 0,
                           *options], api.port)

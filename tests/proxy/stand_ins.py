@@ -110,10 +110,10 @@ class Request:
 
 
 class HttpStandIn:
-    def __init__(self):
+    def __init__(self, address="127.0.0.1", port=0):
         self.requests = []
         self.gone = 0  # connections that were closed while their request was being thought about
-        self.listener = Listener(self.serve)
+        self.listener = Listener(self.serve, address, port)
         self.port = self.listener.port
 
     def serve(self, conn):
@@ -202,10 +202,10 @@ class Api(HttpStandIn):
 
 
 class State(HttpStandIn):
-    def __init__(self):
+    def __init__(self, address="127.0.0.1", port=0):
         self.mode = "ready"
         self.where = {}  # uuid -> "host:port" of a proxy
-        super().__init__()
+        super().__init__(address, port)
 
     def answer(self, request, conn):
         uuid = request.target.removeprefix("/v1/devices/")

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from conftest import ConnectProxy
-from stand_ins import Listener, echo, eventually, new_key, new_uuid
+from stand_ins import GUEST_KEY, Listener, echo, eventually, new_key, new_uuid
 from test_answers import ask, connect, dial, expect_echo, read_answer, status_of
 
 
@@ -53,6 +53,46 @@ def test_too_many_of_one_source_are_429_and_others_are_served(own, device):
         assert status_of(read_answer(other)[0].decode()) == 200
     assert 'vpn_proxy_limited_total{limit="source"} 1\n' in proxy.metrics()
     kept.close()
+
+
+def test_too_many_of_one_caller_are_429_wherever_they_come_from(own, world, device):
+    uuid, key = device
+    other = new_key()
+    world.api.allow(other, uuid)
+    address, proxy = own("--max-tunnels-per-caller", 1)
+
+    def call(shown, source):
+        s = socket.create_connection(address, timeout=10, source_address=(source, 0))
+        s.sendall(connect(uuid, key=shown).encode())
+        return read_answer(s)[0].decode(), s
+
+    head, kept = call(key, "127.0.0.1")
+    assert status_of(head) == 200
+    head, refused_one = call(key, "127.0.0.9")
+    assert head.startswith("HTTP/1.1 429 Too Many Requests\r\n") and "Retry-After: " in head
+    assert ("Proxy-Status: open-balena-vpn; error=connection_limit_reached; "
+            'details="too many tunnels of this caller"\r\n') in head
+    assert status_of(call(other, "127.0.0.1")[0]) == 200
+    assert 'vpn_proxy_limited_total{limit="caller"} 1\n' in proxy.metrics()
+    line = proxy.wait_log("request refused", "status=429")
+    assert "too many tunnels of this caller" in line and key not in line
+    kept.close()
+    refused_one.close()
+    eventually(lambda: status_of(call(key, "127.0.0.9")[0]) == 200)
+
+
+def test_guests_are_limited_by_their_address(own, world, device):
+    uuid, _ = device
+    world.api.allow(GUEST_KEY, uuid)
+    address, _ = own("--max-tunnels-per-caller", 1)
+    statuses = []
+    kept = []
+    for source in ("127.0.0.1", "127.0.0.1", "127.0.0.9"):
+        s = socket.create_connection(address, timeout=10, source_address=(source, 0))
+        s.sendall(connect(uuid).encode())
+        statuses.append(status_of(read_answer(s)[0].decode()))
+        kept.append(s)
+    assert statuses == [200, 429, 200]
 
 
 def test_slow_heads_are_closed_and_disturb_nobody(own, device):
@@ -116,6 +156,39 @@ def test_sigterm_lets_tunnels_finish_and_takes_no_new_ones(own, device):
     expect_echo(tunnel, b"x" * 100000)
     assert proxy.process.poll() is None
     early.close()
+    tunnel.close()
+    assert proxy.process.wait(10) == 0
+
+
+def ready(proxy):
+    host, _, port = proxy.metrics_at.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as s:
+        s.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return s.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_readiness_ends_before_the_listener_does(own, device):
+    uuid, key = device
+    address, proxy = own("--drain-delay-seconds", 600, "--drain-timeout-seconds", 600)
+    assert ready(proxy)
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.wait_log("not ready any more")
+    assert not ready(proxy)
+    head, late = ask(address, connect(uuid, key=key))
+    assert status_of(head) == 200, "balancers that have not seen it yet still send callers"
+    expect_echo(late)
+    proxy.process.send_signal(signal.SIGTERM)  # the second one ends it at once
+    assert proxy.process.wait(10) == 0
+
+
+def test_the_drain_begins_when_its_delay_is_over(own, device):
+    uuid, key = device
+    address, proxy = own("--drain-delay-seconds", 1, "--drain-timeout-seconds", 60)
+    _, tunnel = ask(address, connect(uuid, key=key))
+    proxy.process.send_signal(signal.SIGTERM)
+    eventually(lambda: refused(address), what="the listener's end")
+    assert not ready(proxy)
+    expect_echo(tunnel, b"x" * 100000)
     tunnel.close()
     assert proxy.process.wait(10) == 0
 

@@ -73,6 +73,144 @@ def test_a_device_that_moved_is_found_at_its_new_sidecar(world, device):
     assert stale.connections == 1
 
 
+def test_a_device_that_moves_is_followed_within_the_request(world, device):
+    """Where it was found a moment ago is no longer true: its sidecar knows, and is believed."""
+    uuid, key, port = device
+    there = [True]
+
+    def had_it(conn, request, rest):
+        if there[0]:
+            established(conn, request, rest)
+        else:
+            conn.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    old = Hop(had_it)
+    world.state.where[uuid] = f"127.0.0.1:{old.port}"
+    assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 200
+    there[0] = False
+    world.device(uuid, port)
+    for _ in range(2):
+        head, s = ask(front(world), connect(uuid, 22, key))
+        assert status_of(head) == 200
+        expect_echo(s)
+        s.close()
+    assert len(old.requests) == 2, "the second one after the move knows better"
+
+
+def test_a_sidecar_that_is_gone_is_not_dialled_again(world, device):
+    uuid, key, port = device
+    old = Hop(established)
+    world.state.where[uuid] = f"127.0.0.1:{old.port}"
+    assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 200
+    old.close()
+    world.device(uuid, port)
+    head, s = ask(front(world), connect(uuid, 22, key))
+    assert status_of(head) == 200
+    expect_echo(s)
+
+
+def test_a_device_that_went_offline_is_503_though_it_was_there_a_moment_ago(world, device):
+    uuid, key, _ = device
+    old = Hop(established)
+    world.state.where[uuid] = f"127.0.0.1:{old.port}"
+    assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 200
+    old.play = play(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+    del world.state.where[uuid]
+    assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 503
+
+
+def test_where_a_device_is_need_not_be_asked_for_each_tunnel(world, device):
+    uuid, key, port = device
+    world.device(uuid, port)
+    for _ in range(20):
+        head, s = ask(front(world), connect(uuid, 22, key))
+        assert status_of(head) == 200
+        s.close()
+    assert len([r for r in world.state.requests if uuid in r.target]) < 20
+
+
+# --- a name for the state service ---
+
+def set_hosts(**names):
+    """Writes /etc/hosts, our own: name -> addresses."""
+    with open("/etc/hosts", "w") as f:
+        f.write("127.0.0.1 localhost\n")
+        for name, addresses in names.items():
+            for address in addresses:
+                f.write(f"{address} {name}\n")
+
+
+@pytest.fixture
+def replicas():
+    """Three replicas at one port of 127.0.0.21 and up, as behind a headless Service."""
+    first = State("127.0.0.21")
+    yield [first] + [State(f"127.0.0.{n}", first.port) for n in (22, 23)]
+    set_hosts()
+
+
+@pytest.mark.parametrize("others", ["dead", "starting", "rubbish"])
+def test_a_name_stands_for_all_addresses_and_any_ready_one_does(world, device, start, replicas,
+                                                               others):
+    uuid, key, port = device
+    world.device(uuid, port)
+    for replica in replicas[:2]:
+        replica.mode = others
+        if others == "dead":
+            replica.listener.close()
+        replica.answer = (lambda request, conn: (500, None)) if others == "rubbish" \
+            else replica.answer
+    replicas[2].where = world.state.where
+    set_hosts(state=["127.0.0.21", "127.0.0.22", "127.0.0.23"])
+    proxy = start(ConnectProxy, world.api, [f"state:{replicas[0].port}"], metrics="127.0.0.1:8092")
+    head, s = ask(("127.0.0.1", proxy.port), connect(uuid, 22, key))
+    assert status_of(head) == 200
+    expect_echo(s)
+
+
+def test_a_replica_that_dies_is_passed_over_in_the_same_request(world, device, start, replicas):
+    uuid, key, port = device
+    world.device(uuid, port)
+    for replica in replicas[:2]:
+        replica.where = world.state.where
+    set_hosts(state=["127.0.0.21", "127.0.0.22"])
+    proxy = start(ConnectProxy, world.api, [f"state:{replicas[0].port}"], metrics="127.0.0.1:8092")
+
+    def opens():
+        other = new_uuid()  # of which there is no hint
+        world.api.allow(key, other)
+        world.device(other, port)
+        return status_of(ask(("127.0.0.1", proxy.port), connect(other, 22, key))[0])
+
+    assert opens() == 200
+    asked = [len(r.requests) for r in replicas[:2]]
+    replicas[asked.index(max(asked))].answer = lambda request, conn: (503, {"error": "starting"})
+    assert opens() == 200
+    assert min(len(r.requests) for r in replicas[:2]) > 0
+
+
+def test_a_name_is_looked_up_again_when_nobody_is_there(world, device, start, replicas):
+    uuid, key, port = device
+    world.device(uuid, port)
+    replicas[0].where = world.state.where
+    set_hosts(state=["127.0.0.29"])
+    proxy = start(ConnectProxy, world.api, [f"state:{replicas[0].port}"], metrics="127.0.0.1:8092")
+    s = ask_raw(("127.0.0.1", proxy.port), connect(uuid, 22, key))
+    set_hosts(state=["127.0.0.21"])
+    assert status_of(read_answer(s)[0].decode()) == 200
+    expect_echo(s)
+
+
+def test_a_name_that_does_not_exist_yet_is_502_and_then_found(world, device, start, replicas):
+    uuid, key, port = device
+    world.device(uuid, port)
+    replicas[0].where = world.state.where
+    proxy = start(ConnectProxy, world.api, [f"state:{replicas[0].port}"], metrics="127.0.0.1:8092")
+    address = ("127.0.0.1", proxy.port)
+    assert status_of(ask(address, connect(uuid, 22, key))[0]) == 502
+    set_hosts(state=["127.0.0.21"])
+    eventually(lambda: status_of(ask(address, connect(uuid, 22, key))[0]) == 200, 20)
+
+
 def play(*parts):
     def answer(conn, request, rest):
         for part in parts:
