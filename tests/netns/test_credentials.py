@@ -1,11 +1,21 @@
 """Credentials that must not get in, and must not get anywhere else either."""
 
+import pathlib
 import re
+import secrets
 
+import pytest
 from lab.device import new_uuid
+from lab.tap import Tap
 from lab.wait import wait_until
 
 GOOD_TARGET = re.compile(r"/services/vpn/auth/([0-9a-f]{32}|[0-9a-f]{62})")
+
+
+# What a sidecar says to OpenVPN, with nothing of a device in it but numbers.
+COMMAND = re.compile(r'pid|version|status 3|hold release|bytecount \d+|client-auth-nt \d+ \d+'
+                     r'|client-kill \d+( [A-Z]+)?|client-deny \d+ \d+( "[A-Za-z ,:\[\]0-9]*"){1,2}')
+OWNED = pathlib.Path("/tmp/vpn-owned-" + secrets.token_hex(4))
 
 
 def attempts(victim):
@@ -25,7 +35,8 @@ def attempts(victim):
         "capitals": (victim.uuid.upper(), key),
         "shortened": (victim.uuid[:7], key),
         "quotes": (victim.uuid + "\"' ; reboot", key),
-        "shell": ("$(touch /tmp/vpn-owned)`id`", key),
+        "shell": ("$(touch %s)`id`" % OWNED, key),
+        "shell in the key": (victim.uuid, "`touch %s`;touch %s" % (OWNED, OWNED)),
         "management command": ("END", "client-auth-nt 0 1"),
         "query": (victim.uuid + "?apikey=" + key, "x"),
         "header in the key": (victim.uuid, key + "\tX-Evil: 1"),
@@ -33,7 +44,14 @@ def attempts(victim):
     }
 
 
-def test_none_gets_in_and_no_byte_gets_into_a_url(lab):
+@pytest.fixture
+def tap(lab):
+    tap = Tap(lab.pool, 1)
+    yield tap
+    tap.close()
+
+
+def test_none_gets_in_and_no_byte_gets_anywhere_unchecked(lab, tap):
     victim = lab.device().wait_online()
     since = lab.api.health()["seq"]
     intruders = {what: lab.device(known=False, services=False, start=False, uuid=uuid, key=key)
@@ -49,6 +67,7 @@ def test_none_gets_in_and_no_byte_gets_into_a_url(lab):
     for what, device in intruders.items():
         assert device.connections == 0, what
 
+    assert not OWNED.exists(), "a shell has seen it"
     for entry in lab.api.log(since):
         assert entry["event"] not in ("malformed", "died"), entry
         if entry.get("call") == "auth" or "/auth/" in entry.get("target", ""):
@@ -56,6 +75,9 @@ def test_none_gets_in_and_no_byte_gets_into_a_url(lab):
     assert lab.api.health()["dead"] is None
     assert victim.online and victim.connections == 1
     assert lab.reaches(victim)
+    assert tap.commands()
+    for command in tap.commands():
+        assert COMMAND.fullmatch(command), command
     log = lab.pool.log()
     for secret in (victim.key, "service-key-1", "its-own-key"):
         assert secret not in log, "a key is in the log"

@@ -1,5 +1,6 @@
 """A device that tries to reach through its tunnel what is not its business: nothing answers."""
 
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,12 @@ def answers_ping(device, address):
     return device.namespace.run("ping", "-c1", "-W1", address, check=False).returncode == 0
 
 
+def link_local(namespace):
+    """The IPv6 addresses of its ends of tunnels, which it gives itself."""
+    text = namespace.run("ip", "-6", "-o", "addr", "show", "scope", "link").stdout
+    return re.findall(r": (?:tun\d+|resin-vpn) .*inet6 ([0-9a-f:]+)/", text)
+
+
 @pytest.fixture
 def scene(make_lab):
     lab = make_lab(replicas=2)
@@ -107,6 +114,11 @@ def test_nothing_answers_through_the_tunnel(scene):
             results[what + ", UDP"] = pool.submit(answers_udp, hostile, address, PORT)
             results[what + ", ping"] = pool.submit(answers_ping, hostile, address)
     found = {what: r.result() for what, r in results.items()}
+    for what, namespace in [("the machine", lab.machine)] + [
+            ("device %d" % d.number, d.namespace) for d in others]:
+        for address in link_local(namespace):
+            found[what + ", IPv6 ping"] = answers_ping(hostile, address + "%resin-vpn")
+    assert any("IPv6" in what for what in found)
     assert {what: answer for what, answer in found.items() if answer} == {}
     assert lab.reaches(hostile), "replies do pass"
     assert all(lab.reaches(d) for d in others)

@@ -74,6 +74,8 @@ def left(machine, name):
               if ": lo:" not in line]
     found += [("rules", text) for text in [machine.run("nft", "list", "tables").stdout] if text]
     found += [("folder", f) for f in pathlib.Path("/run").glob(name + "*")]
+    sockets = pathlib.Path("/proc/net/unix").read_text()
+    found += [("socket", path) for path in re.findall(r"/run/%s\S*" % name, sockets)]
     return found
 
 
@@ -87,7 +89,9 @@ def test_runs_and_ctrl_c_leaves_nothing(machine, name, tmp_path):
     demo = Run(machine, name, tmp_path / "demo.out")
     command = demo.wait_command()
     reach(machine, command)
-    assert "100.64.0.0/20" in demo.output() and "100.64.16.0/20" in demo.output()
+    assert "No API in the environment" in demo.output()
+    for index, subnet in ((1, "100.64.0.0/20"), (2, "100.64.16.0/20")):
+        assert re.search(r"%d +%s +%d +ready" % (index, subnet, 10000 + index), demo.output())
     assert len(re.findall(r"device \d online", demo.output())) == 3
     stop(demo, machine, name)
 

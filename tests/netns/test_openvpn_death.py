@@ -1,6 +1,10 @@
 """OpenVPN dies: its devices are reported gone, and return. An instance that is gone for good is
 buried: the API lists no device under its id."""
 
+import contextlib
+import os
+import signal
+
 from lab.wait import wait_until
 
 
@@ -62,6 +66,26 @@ def test_instance_lost_while_nobody_looked_is_buried(make_lab):
     wait_until(lambda: not listed(lab, service_id), 60, "buried")
     wait_until(lambda: len(lab.pool.pids("openvpn")) == 1, 60, "one instance is left")
     lab.wait_agreed(15)
+
+
+def test_instance_given_up_after_crashes_is_buried_and_replaced(lab):
+    """Its OpenVPN is killed as soon as it runs, until another index is taken."""
+    device = lab.device(services=False).wait_online()
+    lab.wait_agreed()
+    service_id = lab.pool.sidecar(1)["serviceId"]
+
+    def given_up():
+        for pid in lab.pool.pids("openvpn", 1):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return lab.pool.pids("openvpn", 2)
+
+    wait_until(given_up, 240, "another index is taken")
+    wait_until(lambda: not lab.pool.pids("vpn-sidecar", 1), 60, "nothing of the first is left")
+    wait_until(lambda: not listed(lab, service_id), 30, "buried")
+    device.wait_online(150, more_than=1)
+    lab.wait_agreed(5)
+    assert instance_of(lab, device)["index"] == 2
 
 
 def test_burial_waits_for_an_api_that_is_down(make_lab):

@@ -36,12 +36,14 @@ def test_saving_applies_the_file_and_moves_nobody(lab):
     device = lab.device().wait_online()
     openvpn = lab.pool.pids("openvpn", 1)
     haproxy = lab.pool.pids("haproxy")
+    config = (lab.pool.runtime / "haproxy.cfg").read_text()
     lab.pool.change(replicas=3)
     lab.pool.wait_ready(30)
     lab.pool.change(replicas=2)
     wait_until(lambda: len(lab.pool.pids("openvpn")) == 2, 60, "two instances are left")
     assert lab.pool.pids("openvpn", 1) == openvpn
     assert lab.pool.pids("haproxy") == haproxy, "membership changes over the runtime socket"
+    assert (lab.pool.runtime / "haproxy.cfg").read_text() == config
     assert device.connections == 1 and lab.reaches(device)
 
 
@@ -50,5 +52,13 @@ def test_status_as_table_and_json(make_lab):
     lab.device(services=False).wait_online()
     lab.wait_agreed()
     table = lab.pool.status("table")
+    assert "pool fleet: 2 of 2 ready" in table
     assert "100.64.0.0/20" in table and "100.64.16.0/20" in table
-    assert lab.pool.status("json")
+    wait_until(lambda: sum(i["sessions"] for i in lab.pool.status()["instances"]) == 1, 10,
+               "the device is counted")
+    status = lab.pool.status("json")
+    assert (status["pool"], status["replicas"], status["ready"]) == ("fleet", 2, 2)
+    for instance in status["instances"]:
+        assert instance["phase"] == "ready" and instance["serving"]
+        assert [instance["pid"]] == lab.pool.pids("openvpn", instance["index"])
+        assert instance["serviceId"] == lab.pool.sidecar(instance["index"])["serviceId"]

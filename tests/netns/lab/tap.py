@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Between an OpenVPN's management socket and its sidecar: notes when OpenVPN itself said what.
+"""Between an OpenVPN's management socket and its sidecar: notes when OpenVPN itself said what, and
+each command that it was given.
 
     tap.py SOCKET UID     OpenVPN listens on SOCKET.real; whoever comes to SOCKET is passed on
 
@@ -40,8 +41,14 @@ class Tap:
 
     def times(self, event, uuid):
         """Unix s of each `>CLIENT:{event}` about uuid."""
-        rows = (line.split() for line in self.log.read_text().splitlines()[1:])
-        return [float(at) for at, what, who in rows if what == event and who == uuid]
+        return [float(at) for at, what, who in self.rows() if what == event and who == uuid]
+
+    def commands(self):
+        """Lines that went to OpenVPN, without their ends; what is not ASCII as \\x.."""
+        return [text for _, what, text in self.rows() if what == "COMMAND"]
+
+    def rows(self):
+        return [line.split(" ", 2) for line in self.log.read_text().splitlines()[1:]]
 
     def close(self):
         self.process.kill()
@@ -50,39 +57,47 @@ class Tap:
 
 # --- the process ---
 
-class Notes:
+def note(at, what, text):
+    print("%.6f" % at, what, text.decode("ascii", "backslashreplace"), flush=True)
+
+
+class Events:
     """Of OpenVPN's lines: an event is noted with the time at which its first line was read."""
 
     def __init__(self):
-        self.partial = b""
         self.event = None
 
-    def feed(self, data, at):
-        *lines, self.partial = (self.partial + data).split(b"\n")
-        for line in lines:
-            word, _, rest = line.strip().partition(b":")
-            if word != b">CLIENT":
-                continue
-            if not rest.startswith(b"ENV,"):
-                self.event = (at, rest.partition(b",")[0].decode())
-            elif rest.startswith(b"ENV,username=") and self.event:
-                print("%.6f" % self.event[0], self.event[1], rest.partition(b"=")[2].decode(),
-                      flush=True)
+    def line(self, line, at):
+        word, _, rest = line.strip().partition(b":")
+        if word != b">CLIENT":
+            return
+        if not rest.startswith(b"ENV,"):
+            self.event = (at, rest.partition(b",")[0].decode())
+        elif rest.startswith(b"ENV,username=") and self.event:
+            note(*self.event, rest.partition(b"=")[2])
 
 
-async def pump(reader, writer, notes=None):
+class Commands:
+    def line(self, line, at):
+        note(at, "COMMAND", line)
+
+
+async def pump(reader, writer, notes):
+    partial = b""
     while data := await reader.read(65536):
         at = time.time()
         writer.write(data)  # before anything else: what we note must not delay it
-        if notes:
-            notes.feed(data, at)
+        *lines, partial = (partial + data).split(b"\n")
+        for line in lines:
+            notes.line(line, at)
     writer.close()
 
 
 async def main(socket, uid):
     async def on_sidecar(reader, writer):
         openvpn_reader, openvpn_writer = await asyncio.open_unix_connection(socket + ".real")
-        await asyncio.gather(pump(reader, openvpn_writer), pump(openvpn_reader, writer, Notes()))
+        await asyncio.gather(pump(reader, openvpn_writer, Commands()),
+                             pump(openvpn_reader, writer, Events()))
 
     await asyncio.start_unix_server(on_sidecar, socket)
     os.chmod(socket, 0o666)

@@ -1,0 +1,37 @@
+"""SIGTERM ends a pool in order: devices are sent away one by one, all is reported, nothing stays."""
+
+import re
+
+from lab.wait import wait_until
+
+
+def test_sigterm_drains_reports_and_leaves_nothing(make_lab):
+    lab = make_lab(replicas=2, drain={"ratePerMinute": 60, "timeoutSeconds": 30})
+    for _ in range(4):
+        lab.device(services=False)
+    for device in lab.devices:
+        device.wait_online()
+    lab.wait_agreed()
+    sidecars = [lab.pool.sidecar(i)["serviceId"] for i in (1, 2)]
+    assert lab.pool.stop() == 0
+
+    assert lab.pool.processes() == []
+    assert lab.machine.run("nft", "list", "tables").stdout == ""
+    assert not re.search(r"tun\d", lab.machine.run("ip", "-o", "link").stdout)
+    assert list(lab.pool.runtime.glob("*.sock")) == []
+    assert lab.api.connected() == set()
+    for device in lab.devices:
+        assert device.times("Connection reset command was pushed"), "sent away, not cut off"
+        assert lab.reports(device.uuid)[-1] == "disconnect"
+    assert {d["is_managed_by__service_instance"] for d in lab.api.view()["devices"]
+            if d["is_connected_to_vpn"]}.isdisjoint(sidecars)
+
+
+def test_a_pool_starts_again_where_one_has_stopped(lab):
+    device = lab.device().wait_online()
+    lab.wait_agreed()
+    assert lab.pool.stop() == 0
+    lab.pool.start().wait_ready()
+    device.wait_online(120, more_than=1)
+    lab.wait_agreed()
+    wait_until(lambda: lab.reaches(device), 10, "the device is reached")
