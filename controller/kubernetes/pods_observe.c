@@ -209,8 +209,8 @@ static void observe(const struct pods_seen *seen, const struct pool_instance *i,
     const struct pod_view *v = pods_find(seen, i);
     struct instance_report report = {.phase = INSTANCE_UNKNOWN};
 
-    if (i->uid[0] != '\0') {
-        seen->report(seen->arg, i->uid, &report);
+    if (i->uid[0] == '\0' || !seen->report(seen->arg, i->uid, &report)) {
+        report = (struct instance_report){.phase = INSTANCE_UNKNOWN};
     }
     *ret = (struct observed_index){
         .index = i->index,
