@@ -121,7 +121,8 @@ static bool plan(struct balancer *b)
     if (!kube_store_synced(b->slices) || observed == NULL) {
         return true;
     }
-    lineup_plan(b->lineup, b->endpoints, observed, loop_now_ms(b->o.loop), b->desired);
+    lineup_plan(b->lineup, b->endpoints, observed, members_fresh(b->members),
+                loop_now_ms(b->o.loop), b->desired);
     count_servers(b);
     if (b->told && servers_same(b->desired, b->last_desired)) {
         return false;

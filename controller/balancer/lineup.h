@@ -17,6 +17,7 @@ struct lineup_entry {
     char name[SERVER_NAME_MAX + 1];
     char address[SERVER_ADDRESS_MAX + 1];
     int64_t leaving_ms; /* since when; -1: it is not */
+    bool told;          /* an earlier plan wanted it drained because it is leaving */
 };
 
 struct lineup { /* initialise with gone_ms, zero the rest */
@@ -28,6 +29,9 @@ struct lineup { /* initialise with gone_ms, zero the rest */
     struct lineup_entry items[SERVERS_MAX];
 };
 
-/* observed: what haproxy says that it has. now_ms: any clock that does not go back. */
+/* observed: what haproxy says that it has; fresh: it was asked after the last plan was given to it.
+ * A count of before means nothing: a newcomer may have been sent there since. now_ms: any clock
+ * that does not go back. */
 void lineup_plan(struct lineup *l, const struct server_list *endpoints,
-                 const struct server_list *observed, int64_t now_ms, struct server_list *desired);
+                 const struct server_list *observed, bool fresh, int64_t now_ms,
+                 struct server_list *desired);

@@ -20,6 +20,7 @@ struct members {
     bool told;     /* what to have: before that it looks, and touches nothing */
     bool answered; /* ever */
     bool known;    /* observed is haproxy's answer */
+    bool fresh;    /* to a question of after the last change */
     bool settled;  /* the last comparison, begun after the last change, found no difference */
     bool busy;     /* a comparison is under way */
     bool again;    /* something changed meanwhile */
@@ -133,6 +134,7 @@ static void on_stat(void *arg, const char *command, int result, const char *repl
     } else {
         m->known = true;
         m->answered = true;
+        m->fresh = !m->again;
         carry_out(m);
     }
     if (m->options.on_change != NULL) {
@@ -199,6 +201,7 @@ void members_set(struct members *m, const struct server_list *desired)
 void members_sync(struct members *m)
 {
     m->settled = false;
+    m->fresh = false;
     if (m->busy) {
         m->again = true;
     } else {
@@ -209,6 +212,11 @@ void members_sync(struct members *m)
 const struct server_list *members_observed(const struct members *m)
 {
     return m->known ? m->observed : NULL;
+}
+
+bool members_fresh(const struct members *m)
+{
+    return m->known && m->fresh;
 }
 
 bool members_settled(const struct members *m)

@@ -25,6 +25,8 @@ void members_set(struct members *m, const struct server_list *desired);
 void members_sync(struct members *m);
 /* As haproxy itself last said, NULL: it does not answer. Borrowed until the loop's next round. */
 const struct server_list *members_observed(const struct members *m);
+/* Was haproxy asked for that after the last members_set()? */
+bool members_fresh(const struct members *m);
 /* Is all as desired, by haproxy's own words since the last members_set()? */
 bool members_settled(const struct members *m);
 /* Why not, for a status line; "" while all is well. */
