@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define WORKERS_MAX 64
 #define BACKLOG 4096
 #define CERTIFICATE_LOOK_MS 5000
 #define OTHER_DESCRIPTORS 256 /* pipes, the program's own */
@@ -159,7 +158,7 @@ static int add_worker(struct proxy *p, struct address *address, struct err *err)
         close(listener);
         return err_set(err, r, "listen");
     }
-    r = worker_new(&p->shared, listener, &p->workers[p->worker_count], err);
+    r = worker_new(&p->shared, p->worker_count, listener, &p->workers[p->worker_count], err);
     p->worker_count += r == 0;
     return r;
 }

@@ -41,11 +41,28 @@ int worker_watch(struct worker *w, struct tunnel *t, int end)
                     (char *)t + end);
 }
 
-int worker_new(struct worker_shared *shared, int listener, struct worker **ret, struct err *err)
+static struct metric *accepted_metric(int number)
+{
+    static struct metric all[WORKERS_MAX];
+    struct metric *m = &all[number];
+
+    if (m->name == NULL) {
+        m->name = "vpn_proxy_accepted_total";
+        m->labels = xasprintf("thread=\"%d\"", number);
+        m->help = "Connections that each relay thread took.";
+        m->kind = METRIC_COUNTER;
+        metrics_register(m);
+    }
+    return m;
+}
+
+int worker_new(struct worker_shared *shared, int number, int listener, struct worker **ret,
+               struct err *err)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct worker){.shared = shared, .listener = listener};
+    *w = (struct worker){
+        .shared = shared, .listener = listener, .accepted = accepted_metric(number)};
     w->asks.mine_next = w->asks.mine_prev = &w->asks;
     mailbox_init(&w->inbox, ring, w);
     deadlines_init(&w->deadlines);
@@ -98,6 +115,7 @@ static bool accept_one(struct worker *w)
         close(fd);
         return true;
     }
+    metric_inc(w->accepted);
     tunnel_start(w, fd, &from);
     return true;
 }

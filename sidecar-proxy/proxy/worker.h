@@ -9,6 +9,7 @@
 #include "sidecar-proxy/proxy/networks.h"
 #include "sidecar-proxy/proxy/relay.h"
 
+#include "common/metrics.h"
 #include "common/secret.h"
 
 struct tunnel;
@@ -45,15 +46,19 @@ struct worker {
     struct deadlines deadlines;
     struct deadline accept_pause; /* out of descriptors: no listening until then */
     struct relay_thread relay;
-    struct tunnel *tunnels; /* all that live */
-    struct tunnel *ready;   /* those with more to do at once */
-    struct tunnel *dead;    /* ended, freed after the round: an event may still point at one */
-    struct ask asks;        /* head of a ring: those that the broker has */
-    bool drains;            /* has seen draining */
+    struct tunnel *tunnels;  /* all that live */
+    struct tunnel *ready;    /* those with more to do at once */
+    struct tunnel *dead;     /* ended, freed after the round: an event may still point at one */
+    struct ask asks;         /* head of a ring: those that the broker has */
+    struct metric *accepted; /* lives for ever */
+    bool drains;             /* has seen draining */
 };
 
-/* Takes the listening socket over. */
-int worker_new(struct worker_shared *shared, int listener, struct worker **ret, struct err *err);
+#define WORKERS_MAX 64
+
+/* Takes the listening socket over. number: below WORKERS_MAX, for metrics. */
+int worker_new(struct worker_shared *shared, int number, int listener, struct worker **ret,
+               struct err *err);
 int worker_start(struct worker *w, struct err *err);
 void worker_ring(struct worker *w); /* any thread */
 /* stopping must be set: waits for the thread. */

@@ -6,6 +6,8 @@
  *        bulk    conc tunnels, bytes each from the device
  *        msg     conc tunnels, count messages of 64 bytes there and back over all of them
  *        idle    count tunnels are held; a byte on each after a line on standard input
+ *        slow    count connections that send a byte of a head each second and come again when they
+ *                are closed, until standard input ends
  * STYLE  uuid (a {uuid}.balena of ours), numeric (CONNECT 127.0.0.1:port), relay (no CONNECT)
  * KEYS   count conc rate bytes port (of the device) */
 #include "common/base.h"
@@ -14,6 +16,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,7 +29,7 @@
 #define MESSAGE 64
 #define IN_MAX (256 * 1024)
 
-enum mode { MODE_RATE, MODE_OPEN, MODE_BULK, MODE_MSG, MODE_IDLE };
+enum mode { MODE_RATE, MODE_OPEN, MODE_BULK, MODE_MSG, MODE_IDLE, MODE_SLOW };
 enum style { STYLE_UUID, STYLE_NUMERIC, STYLE_RELAY };
 enum step { STEP_CONNECTING, STEP_ANSWER, STEP_BYTES, STEP_HELD };
 
@@ -144,6 +147,8 @@ static void send_first(struct conn *c)
         c->step = STEP_HELD;
         load.held++;
         break;
+    case MODE_SLOW:
+        break;
     }
 }
 
@@ -192,6 +197,8 @@ static void take_bytes(struct conn *c, size_t len)
             }
         }
         break;
+    case MODE_SLOW:
+        break;
     }
 }
 
@@ -239,9 +246,26 @@ static void on_readable(struct conn *c)
     }
 }
 
+/* Whatever the proxy says or does, it comes again. */
+static void on_slow(struct conn *c, uint32_t events)
+{
+    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+        close(c->fd);
+        load.finished++;
+        begin(c, load.started);
+    } else if (c->step == STEP_CONNECTING && (events & EPOLLOUT) != 0) {
+        c->step = STEP_HELD;
+        load.held++;
+    }
+}
+
 static void on_event(struct conn *c, uint32_t events)
 {
     if (c->fd < 0) {
+        return;
+    }
+    if (load.mode == MODE_SLOW) {
+        on_slow(c, events);
         return;
     }
     if (c->step == STEP_CONNECTING && (events & EPOLLOUT) != 0) {
@@ -345,6 +369,44 @@ static void run_idle(void)
     }
 }
 
+static void send_slowly(uint64_t at)
+{
+    struct conn *c = &load.conns[at];
+
+    if (c->step == STEP_HELD) {
+        send(c->fd, "C", 1, MSG_NOSIGNAL);
+    }
+}
+
+static bool input_ended(void)
+{
+    struct pollfd in_fd = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    return poll(&in_fd, 1, 0) != 0;
+}
+
+/* A hundredth of them each 10 ms, so that the generator is no burst. */
+static void run_slow(void)
+{
+    for (uint64_t i = 0; i < load.count; i++) {
+        begin(&load.conns[i], i);
+        while (load.started - load.held > 64) {
+            wait_some(100);
+        }
+    }
+    printf("slow %lu\n", load.count);
+    fflush(stdout);
+    for (uint64_t part = 0; !input_ended(); part++) {
+        for (uint64_t i = part % 100; i < load.count; i += 100) {
+            send_slowly(i);
+        }
+        int64_t until = now_us() + 10000;
+        while (now_us() < until) {
+            wait_some(2);
+        }
+    }
+}
+
 static void run(void)
 {
     switch (load.mode) {
@@ -360,6 +422,9 @@ static void run(void)
         break;
     case MODE_IDLE:
         run_idle();
+        break;
+    case MODE_SLOW:
+        run_slow();
         break;
     }
 }
@@ -377,7 +442,7 @@ static int word(const char *text, const char *const *words, size_t count)
 
 static void parse(int argc, char **argv)
 {
-    static const char *const modes[] = {"rate", "open", "bulk", "msg", "idle"};
+    static const char *const modes[] = {"rate", "open", "bulk", "msg", "idle", "slow"};
     static const char *const styles[] = {"uuid", "numeric", "relay"};
     char host[64];
     unsigned port = 0;

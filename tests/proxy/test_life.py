@@ -1,5 +1,6 @@
 """Limits, drain, logs and metrics of the connect-proxy."""
 
+import re
 import signal
 import socket
 import threading
@@ -271,6 +272,19 @@ def test_metrics_have_the_names_that_dashboards_know(own, device):
     assert 'vpn_proxy_decisions_total{source="api"} 1\n' in text
     assert 'vpn_proxy_bytes_total{direction="to_device"} 5\n' in text
     assert "vpn_proxy_access_cache_entries 1\n" in text
+
+
+def test_connections_are_spread_over_the_threads(own):
+    address, proxy = own()
+    for _ in range(2000):
+        dial(address).close()
+
+    def counts():
+        found = re.findall(r'vpn_proxy_accepted_total\{thread="\d"\} (\d+)\n', proxy.metrics())
+        return found if sum(map(int, found)) == 2000 else None
+
+    few, many = sorted(map(int, eventually(counts)))
+    assert few >= 0.8 * many
 
 
 def test_bad_settings_are_named_and_end_with_2(world):
