@@ -278,7 +278,11 @@ int burials_live(struct burials *b, uint32_t index, const char *epoch, int64_t s
     struct burial *item = &b->items[b->count++];
     *item = (struct burial){.service_id = service_id, .index = index};
     snprintf(item->epoch, sizeof(item->epoch), "%s", epoch);
-    return save(b, err);
+    int r = save(b, err);
+    if (r < 0) {
+        b->count--; /* not known until it is kept: the next call tries again */
+    }
+    return r;
 }
 
 static bool is_of(const struct burial *item, uint32_t index, const char *epoch)

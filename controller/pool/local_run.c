@@ -162,6 +162,7 @@ static void on_debug(void *arg)
     log_toggle_debug();
 }
 
+/* Before anything is there that a signal would leave behind. They are told once the loop runs. */
 static int open_signals(struct run *run, struct err *err)
 {
     int r = loop_signal_new(run->loop, SIGTERM, on_end, run, &run->term, err);
@@ -200,7 +201,7 @@ static int open_drive(struct run *run, struct pool_object *pool, struct err *err
     if (r == 0 && run->settings->file != NULL) {
         r = pool_watch_open(run->loop, run->settings->file, on_folder, run, &run->watch, err);
     }
-    return r < 0 ? r : open_signals(run, err);
+    return r;
 }
 
 static int take_machine(struct run *run, const struct env_pem *pem, struct err *err)
@@ -248,6 +249,14 @@ static int print_error(const struct err *err, int status)
     return status;
 }
 
+/* Only who has it may. */
+static void remove_lock(const struct run *run)
+{
+    if (run->lock >= 0) {
+        unlink(run->paths.lock_file);
+    }
+}
+
 static int run_loop(struct run *run)
 {
     log_info("the pool runs", "pool", drive_local_pool(run->drive)->name, "replicas",
@@ -257,12 +266,13 @@ static int run_loop(struct run *run)
     loop_run(run->loop);
     if (drive_local_failed(run->drive) != NULL) {
         log_error("the pool can not run here", "why", drive_local_failed(run->drive), NULL);
+        remove_lock(run);
         return 1;
     }
     if (run->settings->file == NULL) {
         local_tls_remove(&run->paths);
     }
-    unlink(run->paths.lock_file);
+    remove_lock(run);
     log_info("everything has ended", NULL);
     return 0;
 }
@@ -273,8 +283,8 @@ static int run_pool(struct run *run, struct pool_object *pool, const struct env_
     struct err err;
 
     local_raise_descriptor_limit();
-    if (take_machine(run, pem, &err) < 0 || loop_new(&run->loop, &err) < 0 ||
-        open_drive(run, pool, &err) < 0) {
+    if (take_machine(run, pem, &err) < 0 || open_drive(run, pool, &err) < 0) {
+        remove_lock(run);
         return print_error(&err, 1);
     }
     return run_loop(run);
@@ -306,6 +316,8 @@ int local_run(const struct local_settings *settings)
     if (find_api(&run, &err) < 0) {
         status = print_error(&err, 2);
     } else if (local_check_rights(&err) < 0) {
+        status = print_error(&err, 1);
+    } else if (loop_new(&run.loop, &err) < 0 || open_signals(&run, &err) < 0) {
         status = print_error(&err, 1);
     } else {
         status = load_and_run(&run);

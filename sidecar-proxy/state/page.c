@@ -206,7 +206,7 @@ static void event_item(struct buf *b, const struct recent_event *e, int64_t now_
     } else {
         buf_printf(b, "<a href=\"?uuid=%s\"><code>%.7s</code></a> %s", e->uuid, e->uuid,
                    classes[e->kind]);
-        buf_printf(b, "</span><span class=\"where\">%" PRIu32 " &#183; %s", e->index,
+        buf_printf(b, "</span><span class=\"where\">instance %" PRIu32 " &#183; %s", e->index,
                    address_format(e->address).text);
     }
     buf_append_str(b, "</span>");
@@ -245,7 +245,7 @@ static void match_item(struct buf *b, const struct table_session *session)
 {
     buf_printf(b, "<li><a href=\"?uuid=%s\"><code>%s</code></a> at ", session->device->uuid,
                session->device->uuid);
-    html_printf(b, "%" PRIu32 " as %s", session->instance->index,
+    html_printf(b, "instance %" PRIu32 ", %s", session->instance->index,
                 address_format(session->address).text);
     buf_append_str(b, "</li>\n");
 }

@@ -70,7 +70,7 @@ function eventItem(e) {
     what.append("instance " + e.index + " " + e.what);
   } else {
     what.append(link(e.uuid, e.uuid.slice(0, 7)), " " + e.type);
-    where.append(e.index + " \u00b7 " + e.address);
+    where.append("instance " + e.index + " \u00b7 " + e.address);
   }
   return element("li", { class: e.type }, what, where, ago(e.at));
 }
@@ -117,7 +117,7 @@ function manyDevices(devices) {
     return element("p", {}, "No device online begins with this.");
   }
   const list = element("ul", { class: "matches" }, ...devices.map((d) =>
-    element("li", {}, link(d.uuid, d.uuid), " at " + d.instance.index + " as " + d.address)));
+    element("li", {}, link(d.uuid, d.uuid), " at instance " + d.instance.index + ", " + d.address)));
   return devices.length < MATCHES_MAX ? list
     : element("div", {}, list, element("p", {}, "These are the first " + MATCHES_MAX + "."));
 }

@@ -9,6 +9,7 @@ import pathlib
 import re
 import secrets
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -123,6 +124,17 @@ def test_starts_again_beside_what_lives_on(machine, name, tmp_path):
     second = Run(machine, name, tmp_path / "second.out")
     reach(machine, second.wait_command())
     stop(second, machine, name)
+
+
+def test_a_port_that_somebody_has_is_said_and_nothing_is_left(machine, name, tmp_path):
+    with machine.entered():
+        taken = socket.create_server(("0.0.0.0", 3128))
+    with taken:
+        demo = Run(machine, name, tmp_path / "demo.out")
+        assert demo.process.wait(90) == 1
+        assert re.search(r"cannot run here: .*3128.* is taken", demo.output()), demo.output()
+        assert "Traceback" not in demo.output()
+        assert left(machine, name) == []
 
 
 # --- with an API ---

@@ -25,7 +25,7 @@ auth-retry none
 comp-lzo
 dev resin-vpn
 dev-type tun
-proto tcp
+proto {proto}
 nobind
 persist-key
 persist-tun
@@ -52,7 +52,7 @@ class Device:
     """number: 1-based, unique at the machine: names its links and addresses."""
 
     def __init__(self, machine, folder, number, ca, prefix, port=443, uuid=None, key=None,
-                 network="10.77", services=True):
+                 network="10.77", services=True, proto="tcp"):
         self.machine = machine
         self.number = number
         self.uuid = uuid or new_uuid()
@@ -63,6 +63,7 @@ class Device:
         self.namespace = Namespace.create("%s-d%d" % (prefix, number))
         self.gateway, self.address = join(machine, "eth0", self.namespace, number,
                                           "%s-d%d" % (prefix, number), network)
+        self.proto = proto
         self.config(port, ca)
         self.openvpn = None
         self.service = None
@@ -76,8 +77,8 @@ class Device:
         credentials.write_text("%s\n%s\n" % (self.uuid, self.key))
         credentials.chmod(0o600)
         (self.folder / "client.conf").write_text(CONFIG.format(
-            host=host or self.gateway, port=port, ca=ca, credentials=credentials,
-            log=self.log_file))
+            host=host or self.gateway, port=port, proto=self.proto, ca=ca,
+            credentials=credentials, log=self.log_file))
 
     # --- life ---
 

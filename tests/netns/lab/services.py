@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import contextlib
 import sys
 
 PAGE = """<!DOCTYPE html>
@@ -50,4 +51,5 @@ async def main(uuid, http_ports, lines_port):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

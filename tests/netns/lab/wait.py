@@ -1,5 +1,6 @@
 """Waiting for a condition, never for a number of seconds."""
 
+import subprocess
 import time
 
 
@@ -19,7 +20,8 @@ def wait_until(condition, timeout, what, step=0.05):
                 return last
         except Hopeless:
             raise
-        except (OSError, RuntimeError, ValueError, KeyError, AssertionError) as failure:
+        except (OSError, RuntimeError, ValueError, KeyError, AssertionError,
+                subprocess.SubprocessError) as failure:
             last = failure
         if time.monotonic() > deadline:
             raise AssertionError("not within %s s: %s (last: %r)" % (timeout, what, last))

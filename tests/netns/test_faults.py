@@ -1,0 +1,354 @@
+"""What goes wrong on a machine: programs that freeze or are missing, full disks, pool files that are
+not what they were, controllers that meet. Each is said clearly, harms nobody who is served, and is
+over when its cause is."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+from lab.wait import holds, wait_until
+from test_drop_in import variables
+from test_reload import running
+
+
+def wait_said(lab, key, text, timeout=30):
+    """Until the status says it under that key."""
+    wait_until(lambda: text in (lab.pool.status()[key] or ""), timeout, "%s: %s" % (key, text))
+
+
+def ends(lab, *words, env=None, prefix=()):
+    """A controller that cannot run. -> status, what it says; nothing runs after it"""
+    done = subprocess.run(
+        lab.machine.command(*prefix, lab.pool.program, "local", "-f", str(lab.pool.file),
+                            "--runtime-dir", str(lab.pool.runtime), "--state-dir",
+                            str(lab.pool.state_dir), *words),
+        env=env or lab.pool.env, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+# --- ports ---
+
+@pytest.mark.parametrize("port,who", [(443, "haproxy"), (3128, "vpn-connect-proxy"),
+                                      (8090, "vpn-state"), (10001, "instance 1: OpenVPN"),
+                                      (21001, "instance 1: vpn-sidecar")])
+def test_status_says_who_has_a_port_until_it_is_free(make_lab, port, who):
+    lab = make_lab(ready=False)
+    holder = subprocess.Popen(
+        lab.machine.command("/usr/bin/python3", "-c", "import socket, sys\n"
+                            "s = socket.create_server(('127.0.0.1', %d))\n"
+                            "print(flush=True)\nsys.stdin.read()" % port),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    lab.pool.start()
+    said = "%s: port %d is taken by python3 (process %d)" % (who, port, holder.pid)
+    wait_until(lambda: lab.pool.status()["unavailable"] == said, 30, said)
+    status, table = lab.pool.status(), lab.pool.status("table")
+    assert status["available"] is False
+    assert "NOT available: " + said in table.splitlines()[0]
+    holder.communicate()
+    wait_until(lambda: lab.pool.status()["available"], 60, "available without it")
+    assert lab.pool.status()["unavailable"] is None
+    lab.pool.wait_ready()
+
+
+def test_status_notices_a_program_that_ends(lab):
+    wait_until(lambda: lab.pool.status()["available"], 10, "available")
+    # As a binary that is gone: its next start fails.
+    old = lab.pool.kill9("vpn-state")
+    wait_until(lambda: "vpn-state" in lab.pool.log() and "signal 9" in lab.pool.log(), 10, "its end")
+    lab.pool.wait_restarted("vpn-state", old)
+    wait_until(lambda: lab.pool.status()["available"], 10, "available again")
+
+
+# --- the log ---
+
+def test_each_line_is_json_where_that_is_wanted(make_lab):
+    lab = variables(make_lab(ready=False), LOG_FORMAT="json", VPN_INSTANCE_COUNT="1",
+                    VPN_API_PORT="1", LOG_LEVEL="info")
+    lab.pool.start().wait_ready(replicas=1)
+    device = lab.device(services=False).wait_online()
+    device.stop()
+    lab.pool.kill9("openvpn")
+    lab.pool.wait_ready(replicas=1)
+    assert lab.pool.stop() == 0
+    lines = [json.loads(line) for line in lab.pool.log().splitlines()]
+    assert all(isinstance(line, dict) and line["program"] for line in lines)
+    assert {"vpn-controller", "vpn-sidecar", "openvpn"} <= {line["program"] for line in lines}
+    assert all(line["index"] == "1" for line in lines if line["program"] == "openvpn")
+
+
+def test_wrong_settings_are_json_as_well(make_lab):
+    lab = variables(make_lab(ready=False), LOG_FORMAT="json", VPN_PORT="x", VPN_BASE_PORT="y")
+    done = subprocess.run(lab.pool.command("--runtime-dir", str(lab.pool.runtime)),
+                          env=lab.pool.env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and done.stdout == ""
+    said = [json.loads(line)["msg"] for line in done.stderr.splitlines()]
+    assert "environment: VPN_PORT: 'x' is not a whole number" in said
+    assert "environment: VPN_BASE_PORT: 'y' is not a whole number" in said
+
+
+# --- what haproxy refuses ---
+
+def test_cpu_map_that_haproxy_refuses(make_lab):
+    """At the start, and at a reload, which changes nothing."""
+    lab = make_lab(ready=False)
+    lab.pool.change(haproxy={"cpuMap": '"auto:1/1-2 0-1 zz"'})
+    code, said = ends(lab)
+    assert code == 2 and "spec.haproxy.cpuMap: haproxy refuses it: " in said and "zz" in said
+    assert lab.pool.processes() == [] and not lab.pool.runtime.exists()
+    lab.pool.change(haproxy=None)
+    lab.pool.start().wait_ready()
+    before = running(lab)
+    lab.pool.change(replicas=2, haproxy={"cpuMap": '"auto:1/1-2 0-1 zz"'})
+    wait_said(lab, "notice", "spec.haproxy.cpuMap: haproxy refuses it")
+    holds(lambda: running(lab) == before, 2, "nothing changes")
+
+
+# --- what stands still ---
+
+def test_frozen_openvpn_is_noticed_and_replaced(lab):
+    device = lab.device(services=False).wait_online()
+    (pid,) = lab.pool.pids("openvpn")
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: lab.pool.pids("openvpn") not in ([], [pid]), 120, "another one runs")
+    device.wait_online(120, more_than=1)
+    lab.wait_agreed(10)
+
+
+def test_frozen_sidecar_is_replaced_and_no_device_notices(lab):
+    device = lab.device(services=False).wait_online()
+    (pid,) = lab.pool.pids("vpn-sidecar")
+    os.kill(pid, signal.SIGSTOP)
+    lab.pool.wait_restarted("vpn-sidecar", [pid], timeout=60)
+    lab.wait_agreed(10)
+    assert device.connections == 1
+
+
+def test_frozen_controller_says_so_and_goes_on(lab):
+    (pid,) = lab.pool.pids("vpn-controller")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = subprocess.run(lab.pool.command("status", "--runtime-dir", str(lab.pool.runtime)),
+                              env=lab.pool.env, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1 and "does not answer" in done.stderr
+        assert "port 80" not in done.stderr
+        device = lab.device(services=False).wait_online()  # nobody needs it for that
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: lab.pool.status()["available"], 20, "it goes on")
+    assert device.connections == 1
+
+
+def test_status_without_a_controller(make_lab):
+    lab = make_lab(ready=False)
+    done = subprocess.run(lab.pool.command("status", "--runtime-dir", str(lab.pool.runtime)),
+                          env=lab.pool.env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr == "vpn-controller: no controller runs in %s\n" % lab.pool.runtime
+
+
+# --- disks ---
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """A disk of 256 KiB. -> a function that fills it and one that makes room again"""
+    folder.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "none", str(folder)],
+                   check=True)
+    filler = folder / "filler"
+
+    def fill():
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    try:
+        yield fill, filler.unlink
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_state_directory_is_told_until_there_is_room(make_lab):
+    lab = make_lab(ready=False)
+    with small_disk(lab.pool.state_dir) as (fill, make_room):
+        fill()
+        lab.pool.start().wait_ready()
+        wait_said(lab, "stateDirWhy", "No space left on device")
+        assert "No space left on device" in lab.pool.status("table")
+        device = lab.device(services=False).wait_online()
+        make_room()
+        wait_until(lambda: lab.pool.status()["stateDirWhy"] is None, 20, "on disk")
+        kept = json.loads((lab.pool.state_dir / "fleet.json").read_text())
+        assert str(lab.pool.sidecar(1)["serviceId"]) in json.dumps(kept)
+        assert device.connections == 1
+        assert lab.pool.stop() == 0
+
+
+def test_full_runtime_directory_is_told_until_there_is_room(make_lab):
+    lab = make_lab(ready=False)
+    with small_disk(lab.pool.runtime) as (fill, make_room):
+        lab.pool.start().wait_ready()
+        device = lab.device(services=False).wait_online()
+        fill()
+        lab.pool.kill9("vpn-state")
+        wait_said(lab, "stateFileWhy", "No space left on device")
+        assert lab.pool.status()["available"] is False
+        assert "No space left on device" in lab.pool.status("table")
+        make_room()
+        wait_until(lambda: lab.pool.status()["available"], 60, "available")
+        assert lab.pool.status()["stateFileWhy"] is None
+        lab.wait_agreed(10)
+        assert device.connections == 1
+        assert lab.pool.stop() == 0
+
+
+def test_broken_state_file_is_set_aside(lab):
+    device = lab.device(services=False).wait_online()
+    lab.pool.kill9("vpn-controller")
+    (lab.pool.runtime / "controller.json").write_text('{"version":1,"pool":')
+    lab.pool.start()
+    wait_until((lab.pool.runtime / "controller.json.bad").exists, 20, "it is kept for a person")
+    lab.pool.wait_ready()
+    device.wait_online(90, more_than=1)  # what no file knows is ended and started anew
+    lab.wait_agreed(10)
+
+
+# --- the pool file ---
+
+def test_pool_file_that_is_none_changes_nothing(lab):
+    device = lab.device(services=False).wait_online()
+    before, file = running(lab), lab.pool.file
+    good = file.read_text()
+    # Saved by a program that ran out of room: empty.
+    file.write_text("")
+    wait_said(lab, "notice", "the file holds no object")
+    # A folder in its place.
+    file.unlink()
+    file.mkdir()
+    wait_said(lab, "notice", "Is a directory")
+    file.rmdir()
+    # A link to nothing, then to a good file, as a ConfigMap is swapped.
+    other = file.with_name("other.yaml")
+    file.symlink_to(other)
+    wait_said(lab, "notice", "No such file")
+    other.write_text("\ufeff" + good.replace("replicas: 1", "replicas: 2"))
+    beside = file.with_name("link.new")
+    beside.symlink_to(other)
+    beside.rename(file)
+    lab.pool.wait_ready(30, replicas=2)
+    assert lab.pool.status()["notice"] is None
+    after = running(lab)
+    assert set(before["openvpn"]) < set(after["openvpn"]) and before["haproxy"] == after["haproxy"]
+    assert device.connections == 1
+
+
+def test_storm_of_sighups_is_survived(lab):
+    before = running(lab)
+    (pid,) = lab.pool.pids("vpn-controller")
+    for _ in range(300):
+        os.kill(pid, signal.SIGHUP)
+    lab.pool.change(replicas=2)
+    os.kill(pid, signal.SIGHUP)
+    lab.pool.wait_ready(60)
+    assert set(before["openvpn"]) < set(running(lab)["openvpn"])
+
+
+# --- controllers ---
+
+def test_second_controller_is_turned_away_and_touches_nothing(make_lab):
+    lab = variables(make_lab(ready=False), VPN_INSTANCE_COUNT="1")
+    lab.pool.start().wait_ready(replicas=1)
+    before = running(lab)
+    key = (lab.pool.runtime / "tls/server.key").read_bytes()
+    # The same folder with other certificates, and another folder in the same network.
+    other = {**lab.pool.env, "VPN_OPENVPN_SERVER_CRT": lab.pool.env["VPN_OPENVPN_CA_CRT"]}
+    for env, folder in ((other, lab.pool.runtime), (lab.pool.env, lab.folder / "run2")):
+        done = subprocess.run(
+            lab.pool.command("--runtime-dir", str(folder), "--state-dir", str(lab.pool.state_dir)),
+            env=env, capture_output=True, text=True, timeout=30)
+        assert done.returncode in (1, 2), done
+        assert "another vpn-controller" in done.stderr or "does not belong" in done.stderr
+    assert running(lab) == before
+    assert (lab.pool.runtime / "tls/server.key").read_bytes() == key
+
+
+def test_starts_again_after_a_kill_of_everything(lab):
+    device = lab.device(services=False).wait_online()
+    for name in ("vpn-controller", "vpn-sidecar", "openvpn", "haproxy", "vpn-state",
+                 "vpn-connect-proxy"):
+        lab.pool.kill9(name)
+    lab.pool.start().wait_ready()
+    device.wait_online(120, more_than=1)
+    lab.wait_agreed(10)
+
+
+def nothing_is_left(lab):
+    return (lab.pool.processes() == [] and lab.machine.run("nft", "list", "tables").stdout == ""
+            and (not lab.pool.runtime.exists() or list(lab.pool.runtime.iterdir()) == []))
+
+
+@pytest.mark.parametrize("after", ["reading", "started", "sidecar", "goes into haproxy"])
+def test_stops_while_it_is_starting(make_lab, after):
+    lab = make_lab(ready=False)
+    lab.pool.start()
+    if after != "reading":
+        wait_until(lambda: after in lab.pool.log() or lab.pool.in_haproxy(), 30, after)
+    else:
+        wait_until(lambda: lab.pool.runtime.exists(), 10, "its folder")
+    assert lab.pool.stop() == 0
+    assert nothing_is_left(lab), list(lab.pool.runtime.iterdir())
+
+
+def test_from_nothing_to_three(make_lab):
+    lab = make_lab(replicas=0)
+    wait_until(lambda: lab.pool.status()["available"], 20, "available, as nothing is wanted")
+    lab.pool.change(replicas=3)
+    lab.pool.wait_ready(60)
+    lab.pool.change(replicas=0)
+    wait_until(lambda: lab.pool.pids("openvpn") == [], 60, "no instance is left")
+    assert lab.pool.stop() == 0 and nothing_is_left(lab)
+
+
+# --- programs ---
+
+@pytest.mark.parametrize("name", ["haproxy", "openvpn", "nft"])
+def test_missing_program_is_named(make_lab, name):
+    lab = make_lab(ready=False)
+    empty = lab.folder / "sbin"
+    empty.mkdir()
+    for other in {"haproxy", "openvpn", "nft"} - {name}:
+        shutil.copy(shutil.which(other), empty)
+    hide = ("unshare", "-m", "sh", "-c", "for d in /usr/sbin /sbin; do mount --bind %s $d; done;"
+            ' exec "$@"' % empty, "sh")
+    code, said = ends(lab, prefix=hide)
+    assert code == 1 and "program '%s' is not installed" % name in said, said
+    assert nothing_is_left(lab)
+
+
+def test_missing_tun_is_said(make_lab):
+    lab = make_lab(ready=False)
+    code, said = ends(lab, prefix=("unshare", "-m", "sh", "-c",
+                                   'mount -t tmpfs none /dev/net; exec "$@"', "sh"))
+    assert code == 1 and "/dev/net/tun is needed" in said
+    assert nothing_is_left(lab)
+
+
+def test_openvpn_that_is_none_is_quoted(make_lab):
+    """A program that prints rubbish and ends: its last words are in the status."""
+    lab = make_lab(ready=False)
+    folder = lab.folder / "bin"
+    folder.mkdir()
+    fake = folder / "openvpn"
+    fake.write_text("#!/bin/sh\nprintf 'rubbish \\377\\001\\n'\n"
+                    "echo 'ERROR: Cannot do anything'\nexit 3\n")
+    fake.chmod(0o755)
+    lab.pool.env = {**lab.pool.env, "PATH": "%s:%s" % (folder, lab.pool.env["PATH"])}
+    lab.pool.start()
+    wait_said(lab, "unavailable", "instance 1: OpenVPN: exit status 3: ERROR: Cannot do anything")
+    assert pathlib.Path(lab.pool.runtime / "controller.sock").exists()
+    assert lab.pool.stop() == 0 and nothing_is_left(lab)
