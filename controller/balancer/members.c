@@ -8,7 +8,9 @@
 
 #define SYNC_EVERY_MS 1000
 #define RETRY_MS 100 /* while haproxy does not answer: it has just been started */
-#define STEP_MS 50   /* between a server's steps, e.g. shut connections and their end */
+#define STEP_MS 50   /* between a server's steps that take their time: shut connections, their end \
+                      */
+#define QUICK_STEPS 3 /* in a row without that wait: a server comes in two, goes in three */
 #define PLAN_MAX ((size_t)SERVERS_MAX * 192)
 
 struct members {
@@ -17,14 +19,15 @@ struct members {
     struct members_options options;
     char *backend;
     struct server_list *desired, *observed;
-    bool told;     /* what to have: before that it looks, and touches nothing */
-    bool answered; /* ever */
-    bool known;    /* observed is haproxy's answer */
-    bool fresh;    /* to a question of after the last change */
-    bool settled;  /* the last comparison, begun after the last change, found no difference */
-    bool busy;     /* a comparison is under way */
-    bool again;    /* something changed meanwhile */
-    bool failed;   /* a command of this comparison was refused */
+    bool told;      /* what to have: before that it looks, and touches nothing */
+    bool answered;  /* ever */
+    bool known;     /* observed is haproxy's answer */
+    bool fresh;     /* to a question of after the last change */
+    bool settled;   /* the last comparison, begun after the last change, found no difference */
+    bool busy;      /* a comparison is under way */
+    bool again;     /* something changed meanwhile */
+    bool failed;    /* a command of this comparison was refused */
+    unsigned quick; /* comparisons in a row that followed each other at once */
     size_t pending;
     char why[ERR_TEXT_MAX];
     struct loop_timer *timer;
@@ -75,7 +78,9 @@ static void on_command(void *arg, const char *command, int result, const char *r
         set_why(m, err.text);
     }
     if (--m->pending == 0) {
-        end_comparison(m, m->failed ? SYNC_EVERY_MS : STEP_MS);
+        bool at_once = !m->failed && m->quick < QUICK_STEPS;
+        m->quick = at_once ? m->quick + 1 : 0;
+        end_comparison(m, m->failed ? SYNC_EVERY_MS : at_once ? 0 : STEP_MS);
     }
 }
 
@@ -107,6 +112,7 @@ static void carry_out(struct members *m)
     }
     if (m->settled) {
         set_why(m, "");
+        m->quick = 0;
     }
     if (m->pending == 0) {
         end_comparison(m, SYNC_EVERY_MS);
