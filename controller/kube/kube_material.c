@@ -61,12 +61,11 @@ int kube_file_read(const char *path, size_t max, char **ret, struct err *err)
     int r = read_all(fd, &text);
     r = r == -EMSGSIZE || r == 0 ? check_text(&text, max, path, err)
                                  : err_set(err, r, "read '%s'", path);
-    if (r < 0) {
-        buf_wipe(&text);
-        return r;
+    if (r == 0) {
+        *ret = xstrdup(buf_str(&text));
     }
-    *ret = text.len > 0 ? buf_take(&text) : xstrdup("");
-    return 0;
+    buf_wipe(&text);
+    return r;
 }
 
 int kube_word_read(const char *path, char **ret, struct err *err)

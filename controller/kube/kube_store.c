@@ -15,7 +15,7 @@
 
 #define MAX_OBJECTS 20000
 #define MAX_OBJECT_BYTES ((size_t)4 << 20)
-#define WATCH_MIN_MS (5 * 60 * 1000) /* how long the server is to keep a watch: to twice that */
+#define WATCH_MS (5 * 60 * 1000)
 /* client-go waits 0.8..30 s, times 1..2. Here no wait is over 30 s: what happened meanwhile is to
  * be known 30 s after the server is back. */
 #define BACKOFF_FIRST_MS 1600
@@ -246,7 +246,7 @@ static void start_watch(struct kube_store *s, bool initial_events)
         .selectors = s->selectors,
         .resource_version = s->version != NULL && !s->expired ? s->version : "",
         .initial_events = initial_events,
-        .timeout_ms = backoff_between(WATCH_MIN_MS, 2 * WATCH_MIN_MS),
+        .timeout_ms = backoff_between(s->options.watch_ms, 2 * s->options.watch_ms),
         .max_object_bytes = s->options.max_object_bytes,
         .on_event = on_watch_event,
         .on_end = on_watch_end,
@@ -463,6 +463,9 @@ static void take_options(struct kube_store *s, const struct kube_store_options *
     if (s->options.max_object_bytes == 0) {
         s->options.max_object_bytes = MAX_OBJECT_BYTES;
     }
+    if (s->options.watch_ms == 0) {
+        s->options.watch_ms = WATCH_MS;
+    }
     s->selectors = kube_selectors(options->label_selector, options->field_selector);
 }
 
@@ -477,7 +480,10 @@ int kube_store_open(struct kube_client *client, const struct kube_store_options 
     s->client = client;
     take_options(s, options);
     s->use_list = options->no_watch_list;
-    s->backoff = (struct backoff){.first_ms = BACKOFF_FIRST_MS, .last_ms = BACKOFF_LAST_MS};
+    s->backoff = (struct backoff){
+        .first_ms = options->first_wait_ms > 0 ? options->first_wait_ms : BACKOFF_FIRST_MS,
+        .last_ms = BACKOFF_LAST_MS,
+    };
     s->failed_ms = s->followed_ms = INT64_MIN;
     kube_objects_init(&s->objects, &s->options, &s->closed);
     register_metrics(s);

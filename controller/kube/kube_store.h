@@ -41,6 +41,8 @@ struct kube_store_options { /* texts are copied */
     size_t max_object_bytes;    /* JSON of one object; 0: 4 MiB */
     uint32_t page;              /* 0: 500 */
     uint32_t resync_ms;         /* on_resync that often, +-10 %; 0: never */
+    uint32_t watch_ms;          /* how long a watch is to last, times 1..2; 0: 5 min */
+    uint32_t first_wait_ms;     /* after a failure, half to all of it, then doubled; 0: 1600 */
     bool no_watch_list;         /* do not try sendInitialEvents */
     /* What to keep of an object, so that memory is small: called for each one, pure. object is the
      * callee's to take apart, and is freed by the store afterwards unless it is what is returned.
