@@ -290,6 +290,9 @@ const char *drive_local_program_why(const struct drive_local *d, enum local_prog
 /* The first thing that is missing, in the order of a device's way. */
 static void find_unavailable(struct drive_local *d, char *ret, size_t size)
 {
+    /* With one instance that may be missing for a moment, the planner is content with none. */
+    bool enough = d->plan.available && (d->plan.ready > 0 || d->pool.replicas == 0);
+
     ret[0] = '\0';
     for (int p = 0; p < LOCAL_PROGRAMS && ret[0] == '\0'; p++) {
         const char *why = drive_local_program_why(d, (enum local_program)p);
@@ -297,14 +300,14 @@ static void find_unavailable(struct drive_local *d, char *ret, size_t size)
             snprintf(ret, size, "%s: %s", local_program_names[p], why);
         }
     }
-    for (size_t i = 0; !d->plan.available && i < d->count && ret[0] == '\0'; i++) {
+    for (size_t i = 0; !enough && i < d->count && ret[0] == '\0'; i++) {
         char why[ERR_TEXT_MAX];
         instance_why(d->items[i], why);
         if (why[0] != '\0') {
             snprintf(ret, size, "instance %u: %.480s", instance_record(d->items[i])->index, why);
         }
     }
-    if (!d->plan.available && ret[0] == '\0') {
+    if (!enough && ret[0] == '\0') {
         snprintf(ret, size, "%u of %u instances are ready", d->plan.ready, d->pool.replicas);
     }
 }

@@ -109,7 +109,7 @@ static int want_haproxy(struct local_programs *p, struct err *err)
 
 static int find_wanted(struct local_programs *p, struct err *err)
 {
-    int r = want_haproxy(p, err);
+    int r = pool_is_udp(p->host->pool) ? 0 : want_haproxy(p, err);
 
     for (int w = LOCAL_HAPROXY + 1; r == 0 && w < LOCAL_PROGRAMS; w++) {
         struct args args = {0};

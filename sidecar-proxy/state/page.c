@@ -109,6 +109,9 @@ static void chart_points(struct buf *b, const struct series *s)
     for (uint64_t n = 0; n < s->count; n++) {
         buf_printf(b, "%.1f,%.1f ", (double)n * across, CHART_HEIGHT - series_at(s, n) * up);
     }
+    if (s->count == 1) { /* a level line */
+        buf_printf(b, "%d,%.1f ", CHART_WIDTH, CHART_HEIGHT - s->now * up);
+    }
 }
 
 static void chart(struct buf *b, const struct series *s)
@@ -171,7 +174,7 @@ static void instance_row(struct buf *b, const struct table_instance *i, int64_t 
 static void missing_row(struct buf *b, const struct roster_entry *e)
 {
     buf_printf(b,
-               "<tr><th scope=\"row\">%" PRIu32
+               "<tr class=\"missing\"><th scope=\"row\">%" PRIu32
                "</th><td colspan=\"4\">expected, not heard yet</td>"
                "<td><span class=\"badge wait\">missing</span></td><td colspan=\"3\"></td></tr>\n",
                e->index);
@@ -206,8 +209,8 @@ static void event_item(struct buf *b, const struct recent_event *e, int64_t now_
     } else {
         buf_printf(b, "<a href=\"?uuid=%s\"><code>%.7s</code></a> %s", e->uuid, e->uuid,
                    classes[e->kind]);
-        buf_printf(b, "</span><span class=\"where\">instance %" PRIu32 " &#183; %s", e->index,
-                   address_format(e->address).text);
+        buf_printf(b, "</span><span class=\"where\" title=\"%s\">instance %" PRIu32,
+                   address_format(e->address).text, e->index);
     }
     buf_append_str(b, "</span>");
     html_ago(b, e->at_ms, now_ms);
@@ -245,7 +248,7 @@ static void match_item(struct buf *b, const struct table_session *session)
 {
     buf_printf(b, "<li><a href=\"?uuid=%s\"><code>%s</code></a> at ", session->device->uuid,
                session->device->uuid);
-    html_printf(b, "instance %" PRIu32 ", %s", session->instance->index,
+    html_printf(b, "instance %" PRIu32 " as %s", session->instance->index,
                 address_format(session->address).text);
     buf_append_str(b, "</li>\n");
 }

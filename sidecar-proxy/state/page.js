@@ -58,7 +58,7 @@ function instanceRow(i) {
 }
 
 function missingRow(m) {
-  return element("tr", {}, element("th", { scope: "row" }, String(m.index)),
+  return element("tr", { class: "missing" }, element("th", { scope: "row" }, String(m.index)),
     element("td", { colspan: 4 }, "expected, not heard yet"),
     element("td", {}, badge("wait", "missing")), element("td", { colspan: 3 }));
 }
@@ -70,14 +70,16 @@ function eventItem(e) {
     what.append("instance " + e.index + " " + e.what);
   } else {
     what.append(link(e.uuid, e.uuid.slice(0, 7)), " " + e.type);
-    where.append("instance " + e.index + " \u00b7 " + e.address);
+    where.append("instance " + e.index);
+    where.title = e.address;
   }
   return element("li", { class: e.type }, what, where, ago(e.at));
 }
 
-function drawChart(samples) {
+function drawChart(known) {
+  const samples = known.length > 1 ? known : [...known, ...known]; // one is a level line
   const most = Math.max(...samples);
-  const across = samples.length > 1 ? CHART_WIDTH / (samples.length - 1) : 0;
+  const across = CHART_WIDTH / (samples.length - 1);
   const up = (CHART_HEIGHT - 6) / Math.max(1, most);
   const points = samples.map((n, i) =>
     (i * across).toFixed(1) + "," + (CHART_HEIGHT - n * up).toFixed(1));
@@ -86,7 +88,7 @@ function drawChart(samples) {
   area.setAttribute("points",
     ["0," + CHART_HEIGHT, ...points, CHART_WIDTH + "," + CHART_HEIGHT].join(" "));
   byId("most").textContent = number(most);
-  byId("span").textContent = duration((samples.length - 1) * SAMPLE_MS);
+  byId("span").textContent = duration((known.length - 1) * SAMPLE_MS);
 }
 
 function show(state, recent) {
@@ -117,7 +119,7 @@ function manyDevices(devices) {
     return element("p", {}, "No device online begins with this.");
   }
   const list = element("ul", { class: "matches" }, ...devices.map((d) =>
-    element("li", {}, link(d.uuid, d.uuid), " at instance " + d.instance.index + ", " + d.address)));
+    element("li", {}, link(d.uuid, d.uuid), " at instance " + d.instance.index + " as " + d.address)));
   return devices.length < MATCHES_MAX ? list
     : element("div", {}, list, element("p", {}, "These are the first " + MATCHES_MAX + "."));
 }
