@@ -11,8 +11,10 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <openssl/evp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define PEM_FILE_MAX ((size_t)1 << 20)
 
@@ -105,6 +107,34 @@ static void check_tls(struct look *l)
 }
 
 #define PROXY_TLS "spec.connectProxy.tls."
+#define PROXY_USER "nobody" /* when the controller is root */
+
+/* Its mode alone: a folder on the way may still be closed, which the proxy says itself. */
+static bool may_read(const char *file, const struct passwd *user)
+{
+    struct stat st;
+
+    if (stat(file, &st) < 0) {
+        return true; /* said by who reads it */
+    }
+    if (st.st_uid == user->pw_uid) {
+        return (st.st_mode & S_IRUSR) != 0;
+    }
+    return (st.st_mode & (st.st_gid == user->pw_gid ? S_IRGRP : S_IROTH)) != 0;
+}
+
+/* The proxy reads its files itself, again whenever they change, and it is not root. */
+static void want_readable(struct look *l, const char *path, const char *file)
+{
+    const struct passwd *user = geteuid() == 0 ? getpwnam(PROXY_USER) : NULL;
+
+    if (file != NULL && user != NULL && !may_read(file, user)) {
+        SAY(l, errors, path,
+            "'%s' is not readable for the user " PROXY_USER
+            ", as which the CONNECT proxy runs: chgrp and chmod",
+            file);
+    }
+}
 
 static void check_proxy_tls(struct look *l)
 {
@@ -120,6 +150,8 @@ static void check_proxy_tls(struct look *l)
         .key = look_at_file(l, PROXY_TLS "keyFile", c->key_file, &content[1], &what[1]),
     };
     tls_check(&parts, time(NULL), l->pool->origin, &l->errors, &l->warnings);
+    want_readable(l, PROXY_TLS "certFile", c->cert_file);
+    want_readable(l, PROXY_TLS "keyFile", c->key_file);
     for (size_t i = 0; i < ARRAY_LEN(content); i++) {
         buf_wipe(&content[i]);
         buf_clear(&what[i]);

@@ -65,12 +65,11 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
     const struct config_option options[] = {
         {"listen", "VPN_CONNECT_PROXY_LISTEN", CONFIG_STR, &s->listen, "0.0.0.0:3128",
          .help = "address:port on which CONNECT is answered"},
-        {"tls-cert", "VPN_CONNECT_PROXY_TLS_CERT", CONFIG_STR, &s->tls_cert,
+        {"tls-cert", NULL, CONFIG_STR, &s->tls_cert,
          .help =
              "PEM file of a certificate with its chain: callers speak TLS; read again on change"},
-        {"tls-key", "VPN_CONNECT_PROXY_TLS_KEY", CONFIG_STR, &s->tls_key,
-         .help = "PEM file of the certificate's key"},
-        {"proxy-protocol", "VPN_CONNECT_PROXY_USEPROXYPROTOCOL", CONFIG_BOOL, &s->proxy_protocol,
+        {"tls-key", NULL, CONFIG_STR, &s->tls_key, .help = "PEM file of the certificate's key"},
+        {"proxy-protocol", NULL, CONFIG_BOOL, &s->proxy_protocol,
          .help = "connections begin with a balancer's PROXY protocol, version 1 or 2"},
         {"proxy-protocol-from", NULL, CONFIG_LIST, &s->proxy_protocol_from,
          .help = "... only those from these networks, others do without; default: all"},

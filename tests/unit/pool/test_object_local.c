@@ -71,13 +71,6 @@ static const struct local_case certificates[] = {
      ""},
 };
 
-static const struct local_case proxy_tls[] = {
-    {TLS "  connectProxy: {tls: {certFile: server.crt, keyFile: server.key}}\n", "", ""},
-    {TLS "  connectProxy: {tls: {certFile: no.crt, keyFile: server.key}}\n",
-     "6:34: spec.connectProxy.tls.certFile: 'T/no.crt' cannot be read: No such file or directory\n",
-     ""},
-};
-
 static const struct local_case ports[] = {
     {TLS "  haproxy: {port: 3128}\n",
      "6:19: spec.haproxy.port: port 3128 is taken by spec.connectProxy.port\n", ""},
@@ -169,10 +162,60 @@ static void test_object_local_certificates(void **s)
     run(certificates, ARRAY_LEN(certificates));
 }
 
+static void copy(const char *from, const char *folder, const char *name, mode_t mode)
+{
+    AUTO(str) char *to = xasprintf("%s/%s", folder, name);
+    char bytes[4096];
+    FILE *in = fopen(from, "re");
+    FILE *out = fopen(to, "we");
+
+    assert_non_null(in);
+    assert_non_null(out);
+    size_t len = fread(bytes, 1, sizeof(bytes), in);
+    assert_int_equal(fwrite(bytes, 1, len, out), len);
+    fclose(in);
+    fclose(out);
+    assert_int_equal(chmod(to, mode), 0);
+}
+
+/* What is said of a proxy with this key, by its mode; "" if nothing. */
+static void expect_proxy_key(const char *folder, mode_t mode, const char *cert, const char *says)
+{
+    AUTO(str)
+    char *text = xasprintf("%s" TLS "  connectProxy: {tls: {certFile: %s/%s, keyFile: %s/p.key}}\n",
+                           HEAD, folder, cert, folder);
+    struct pool_errors errors;
+    struct pool_object p;
+
+    copy(POOL_TEST_TLS "/server.key", folder, "p.key", mode);
+    pool_errors_init(&errors);
+    assert_int_equal(pool_object_parse(FILE_NAME, text, strlen(text), &p, &errors), 0);
+    pool_object_check_local(FILE_NAME, &p, &errors, NULL);
+    if (says[0] == '\0') {
+        assert_string_equal(buf_str(&errors.text), "");
+    } else {
+        assert_non_null(strstr(buf_str(&errors.text), says));
+    }
+    pool_object_clear(&p);
+    pool_errors_clear(&errors);
+}
+
 static void test_object_local_proxy_tls(void **s)
 {
+    char folder[] = "/tmp/test_object_local-XXXXXX";
+
     (void)s;
-    run(proxy_tls, ARRAY_LEN(proxy_tls));
+    assert_non_null(mkdtemp(folder));
+    copy(POOL_TEST_TLS "/server.crt", folder, "p.crt", 0644);
+    expect_proxy_key(folder, 0644, "p.crt", "");
+    expect_proxy_key(folder, 0600, "p.crt",
+                     geteuid() == 0 ? "spec.connectProxy.tls.keyFile: '" : "");
+    expect_proxy_key(folder, 0644, "no.crt", "no.crt' cannot be read");
+    for (size_t i = 0; i < 2; i++) {
+        AUTO(str) char *file = xasprintf("%s/p.%s", folder, i == 0 ? "crt" : "key");
+        unlink(file);
+    }
+    rmdir(folder);
 }
 
 static void test_object_local_ports(void **s)
