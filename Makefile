@@ -35,7 +35,6 @@ run: build
 
 test: dev
 	@scripts/deps cluster
-	@tests/cluster/tools/install
 	ctest --test-dir build/dev --output-on-failure -j 2
 
 cluster:
