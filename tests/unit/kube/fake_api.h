@@ -4,7 +4,7 @@
 #include "controller/kube/kube_client.h"
 #include "tests/unit/common_net/net_test.h"
 
-#define FAKE_CONNECTIONS 16
+#define FAKE_CONNECTIONS 64
 
 struct fake_request { /* the one that is to be answered; borrowed until the next */
     struct raw *connection;
