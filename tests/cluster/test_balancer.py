@@ -176,6 +176,7 @@ def test_no_reload_ever(lab):
     after = lab.haproxy("show info")
     assert lab.processes.pid("haproxy") == pid
     line = lambda text, name: [x for x in text.splitlines() if x.startswith(name)]  # noqa: E731
+    print("with haproxy", line(after, "Version"))
     assert line(before, "Pid") == line(after, "Pid")
     assert line(after, "Stopping") == ["Stopping: 0"]
     assert lab.metric('vpn_haproxy_commands_total{result="refused"}') == 0

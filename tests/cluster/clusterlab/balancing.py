@@ -187,7 +187,9 @@ class Balancing:
         self.processes.start(name, *self.machine.command(*map(str, command)), env=env)
 
     def start_haproxy(self):
-        self.start("haproxy", "haproxy", "-db", "-f", self.folder / "haproxy.cfg")
+        """VPN_HAPROXY: another one than the machine's, e.g. a newer."""
+        self.start("haproxy", os.environ.get("VPN_HAPROXY", "haproxy"), "-db", "-f",
+                   self.folder / "haproxy.cfg")
 
     def start_balancer(self, gone_seconds=60):
         self.start("vpn-balancer", BIN / "vpn-balancer", "--service", "instances", "--namespace",
