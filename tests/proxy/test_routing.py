@@ -1,5 +1,6 @@
 """Where the connect-proxy looks for a device, and what it says when it is not there."""
 
+import os
 import re
 import time
 
@@ -265,7 +266,7 @@ def test_bytes_that_came_with_the_sidecars_200_are_never_lost(world, device):
 
     hop = Hop(talk_first)
     world.state.where[uuid] = f"127.0.0.1:{hop.port}"
-    for _ in range(200):
+    for _ in range(int(os.environ.get("PROXY_BANNERS", 200))):
         s = ask_raw(front(world), connect(uuid, 22, key))
         head, rest = read_answer(s)
         assert rest == b""
@@ -344,6 +345,45 @@ def test_a_device_that_the_api_does_not_see_either_is_offline(world, device):
     assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 503
     assert world.api.asked("is_connected_to_vpn&@id=")
     assert not world.api.asked("service_instance", uuid)
+
+
+@pytest.mark.parametrize("word,answer,status", [
+    ("is_connected_to_vpn", (500, None), 502), ("is_connected_to_vpn", (401, None), 502),
+    ("is_connected_to_vpn", None, 504),
+    ("service_instance", (500, None), 502), ("service_instance", None, 504),
+    ("service_instance", (401, None), 503),  # the caller's key may not see the hosts
+])
+def test_an_api_that_fails_at_the_second_question_is_an_outage(world, device, word, answer, status,
+                                                             monkeypatch):
+    uuid, key, _ = device
+    world.api.connected.add(uuid)
+    world.api.hosts[uuid] = "192.0.2.2"
+    sane = world.api.answer
+    monkeypatch.setattr(world.api, "answer", lambda request, conn: (
+        answer if word in request.target else sane(request, conn)))
+    begun = time.monotonic()
+    head, _ = ask(front(world), connect(uuid, 22, key))
+    assert status_of(head) == status and "Retry-After: " in head
+    assert time.monotonic() - begun < 8
+
+
+@pytest.mark.parametrize("field", ["Via: 1.1 {me}", "Forwarded: by=_{me}", "Via: 1.0 x, 1.1 {me}",
+                                   'Forwarded: for=192.0.2.9, by="_{me}"'])
+def test_a_request_that_says_it_was_here_is_not_sent_to_another_host(world, device, field):
+    uuid, key, port = device
+    hop = Hop(established)
+    world.state.where[uuid] = f"127.0.0.1:{hop.port}"
+    assert status_of(ask(front(world), connect(uuid, 22, key))[0]) == 200
+    me = hop.requests[0].headers["via"].split(" ")[-1]
+    hop.close()
+    del world.state.where[uuid]
+    world.api.connected.add(uuid)
+    world.api.hosts[uuid] = "192.0.2.2"
+    other = Hop(established, "192.0.2.3", 3128)
+    head, _ = ask(front(world), connect(uuid, 22, key, extra=field.format(me=me) + "\r\n"))
+    assert status_of(head) == 508
+    assert other.connections == 0
+    other.close()
 
 
 def test_a_device_on_another_host_is_reached_with_the_callers_own_key(world, device):
