@@ -6,13 +6,14 @@
 #   make check    before a commit, in under a minute: format, gcc and clang, unit, replay, corpora
 #   make cluster  a Kubernetes cluster of two nodes on this machine, with a pool, the stand-in and three
 #                 demo devices (root); make cluster-down removes every trace
+#   make fuzz     each parser's fuzzer for 20 s
 #   make bench    the numbers of the README
 #   make clean
 #
 # Packagers:      cmake -S . -B build/release -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF
 #                 cmake --build build/release      (both: make build)
 #                 DESTDIR=... cmake --install build/release --prefix /usr
-.PHONY: help build run test check bench dev clean cluster cluster-down
+.PHONY: help build run test check fuzz bench dev clean cluster cluster-down
 
 JOBS ?= $(shell nproc)
 
@@ -47,6 +48,12 @@ cluster-down:
 check:
 	@scripts/deps build test
 	@scripts/check
+
+fuzz:
+	@scripts/deps build test
+	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DVPN_FUZZ=ON --log-level=WARNING >/dev/null
+	@cmake --build build/fuzz -j $(JOBS)
+	ctest --test-dir build/fuzz --output-on-failure -j $(JOBS) -L corpus
 
 bench: build
 	@scripts/deps run bench
