@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_kube_watch fuzz_kube_watch.c LIBS vpn_kube)

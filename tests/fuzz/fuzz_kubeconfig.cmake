@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_kubeconfig fuzz_kubeconfig.c LIBS vpn_kube)
