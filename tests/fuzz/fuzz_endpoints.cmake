@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_endpoints fuzz_endpoints.c LIBS vpn_balancer_core)
