@@ -179,6 +179,26 @@ def test_notes_say_how_to_connect(namespace, release, kind, words):
     assert "curl -p -x http://any:TOKEN@" in notes
 
 
+def test_the_jobs_role_suffices_for_its_pool_and_no_other(control_plane, kubectl, namespace, release, tmp_path,
+                                                          definition):
+    values = [*GIVEN, "--set", "crds.install=false"]
+    release("install", "vpn", CHART, *values, "--no-hooks")
+    account = "system:serviceaccount:%s:vpn-setup" % namespace
+    as_job = control_plane.authority.kubeconfig(
+        control_plane.folder / (namespace + ".kubeconfig"), control_plane.server, "job", account)
+    file = tmp_path / "pool.yaml"
+    text = kubectl.get("configmap", "vpn-pool", namespace)["data"]["pool.yaml"]
+
+    def run(text):
+        file.write_text(text)
+        return subprocess.run([CONTROLLER, "apply", "-f", file, "--namespace", namespace], text=True,
+                              capture_output=True, env={**os.environ, "KUBECONFIG": str(as_job)})
+    assert run(text).stdout == "%s/fleet created\n" % namespace
+    assert run(text.replace("replicas: 2", "replicas: 3")).stdout == "%s/fleet configured\n" % namespace
+    assert "forbidden" in run(text.replace("name: fleet", "name: other")).stderr
+    release("uninstall", "vpn")
+
+
 def test_a_pool_beyond_the_rules_is_refused_in_words(control_plane, kubectl, namespace, release, tmp_path,
                                                     definition):
     values = [*GIVEN, "--set", "crds.install=false", "--set", "pool.network.baseSubnet=10.0.0.1/8"]
