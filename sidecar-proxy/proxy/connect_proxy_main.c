@@ -104,7 +104,7 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
         {"max-tunnels", NULL, CONFIG_INT, &s->max_tunnels, "10000", 1, 1000000,
          .help = "more are refused with 503"},
         {"max-tunnels-per-source", NULL, CONFIG_INT, &s->max_tunnels_per_source, "0", 0, 1000000,
-         .help = "of one address; more are refused with 429; 0: no limit"},
+         .help = "connections of one address; more are refused with 429; 0: no limit"},
         {"max-tunnels-per-caller", NULL, CONFIG_INT, &s->max_tunnels_per_caller, "0", 0, 1000000,
          .help = "of one key, or one address without; more are refused with 429; 0: no limit"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,

@@ -70,87 +70,74 @@ static void name_caller(const struct limits *limits, const struct source *source
 /* NULL: there are max already. */
 static struct limit_count *count_up(struct limits *limits, const char *name, uint32_t max)
 {
+    pthread_mutex_lock(&limits->lock);
     struct limit_count *c = hashmap_get(&limits->counts, name);
-
     if (c == NULL) {
         c = xcalloc(1, sizeof(*c));
         snprintf(c->name, sizeof(c->name), "%s", name);
         hashmap_put(&limits->counts, c->name, c);
     }
-    if (c->count >= max) {
-        return NULL;
-    }
-    c->count++;
-    return c;
+    bool room = c->count < max;
+    c->count += room;
+    pthread_mutex_unlock(&limits->lock);
+    return room ? c : NULL;
 }
 
 static void count_down(struct limits *limits, struct limit_count *c)
 {
-    if (c != NULL && --c->count == 0) {
+    pthread_mutex_lock(&limits->lock);
+    if (--c->count == 0) {
         hashmap_remove(&limits->counts, c->name);
         free(c);
     }
-}
-
-static enum limit take_seat(struct limits *limits, const char *source, const char *caller,
-                            struct limit_seat *seat)
-{
-    if (limits->max.by_source > 0) {
-        seat->source = count_up(limits, source, limits->max.by_source);
-        if (seat->source == NULL) {
-            return LIMIT_SOURCE;
-        }
-    }
-    if (limits->max.by_caller > 0) {
-        seat->caller = count_up(limits, caller, limits->max.by_caller);
-        if (seat->caller == NULL) {
-            count_down(limits, seat->source);
-            return LIMIT_CALLER;
-        }
-    }
-    return LIMIT_NONE;
-}
-
-static enum limit enter_counted(struct limits *limits, const struct source *source, const char *key,
-                                struct limit_seat *seat)
-{
-    char by_source[NAME_MAX_LEN];
-    char by_caller[NAME_MAX_LEN];
-
-    name_source(source, 's', by_source);
-    name_caller(limits, source, key, by_caller);
-    pthread_mutex_lock(&limits->lock);
-    enum limit limit = take_seat(limits, by_source, by_caller, seat);
     pthread_mutex_unlock(&limits->lock);
-    return limit;
+}
+
+bool limits_admit(struct limits *limits, const struct source *source, struct limit_count **seat)
+{
+    char name[NAME_MAX_LEN];
+
+    *seat = NULL;
+    if (limits->max.by_source == 0) {
+        return true;
+    }
+    name_source(source, 's', name);
+    *seat = count_up(limits, name, limits->max.by_source);
+    return *seat != NULL;
+}
+
+void limits_dismiss(struct limits *limits, struct limit_count **seat)
+{
+    if (*seat != NULL) {
+        count_down(limits, *seat);
+        *seat = NULL;
+    }
 }
 
 enum limit limits_enter(struct limits *limits, const struct source *source, const char *key,
-                        struct limit_seat *seat)
+                        struct limit_count **seat)
 {
-    bool counts = source != NULL && (limits->max.by_source > 0 || limits->max.by_caller > 0);
+    char name[NAME_MAX_LEN];
 
-    *seat = (struct limit_seat){NULL, NULL};
+    *seat = NULL;
     if (atomic_fetch_add(&limits->tunnels, 1) >= limits->max.tunnels) {
         atomic_fetch_sub(&limits->tunnels, 1);
         return LIMIT_TOTAL;
     }
-    enum limit limit = counts ? enter_counted(limits, source, key, seat) : LIMIT_NONE;
-    if (limit != LIMIT_NONE) {
-        atomic_fetch_sub(&limits->tunnels, 1);
+    if (source == NULL || limits->max.by_caller == 0) {
+        return LIMIT_NONE;
     }
-    return limit;
+    name_caller(limits, source, key, name);
+    *seat = count_up(limits, name, limits->max.by_caller);
+    if (*seat == NULL) {
+        atomic_fetch_sub(&limits->tunnels, 1);
+        return LIMIT_CALLER;
+    }
+    return LIMIT_NONE;
 }
 
-void limits_leave(struct limits *limits, struct limit_seat *seat)
+void limits_leave(struct limits *limits, struct limit_count **seat)
 {
     atomic_fetch_sub(&limits->tunnels, 1);
-    if (seat->source == NULL && seat->caller == NULL) {
-        return;
-    }
-    pthread_mutex_lock(&limits->lock);
-    count_down(limits, seat->source);
-    count_down(limits, seat->caller);
-    pthread_mutex_unlock(&limits->lock);
-    *seat = (struct limit_seat){NULL, NULL};
+    limits_dismiss(limits, seat);
 }

@@ -70,7 +70,7 @@ struct proxy_options {         /* copied */
     uint32_t access_cache_ms;    /* 0: 5000 */
     uint32_t access_grace_ms;    /* how long an earlier yes helps through an API outage; 0: not */
     uint32_t max_tunnels;        /* 0: 10000, less if there are not twice as many descriptors */
-    uint32_t max_tunnels_per_source; /* by source address; 0: no limit */
+    uint32_t max_tunnels_per_source; /* connections of an address; 0: no limit */
     uint32_t max_tunnels_per_caller; /* by key, guests by address; 0: no limit */
     uint32_t default_port;           /* when the authority has none; 0: 80; logged */
 };

@@ -29,7 +29,7 @@ static const struct transition table[TUNNEL_STATES][TUNNEL_EVENTS] = {
     },
     [TUNNEL_HELLO] = {
         [EV_CLIENT] = {tunnel_shake_hands, TUNNEL_HELLO},
-        [EV_SECURE] = {tunnel_read_head, TUNNEL_HEAD},
+        [EV_SECURE] = {tunnel_begin, TUNNEL_HEAD},
         [EV_TIMER] = {tunnel_end, TUNNEL_OVER},
         ENDS,
     },

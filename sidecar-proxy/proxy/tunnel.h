@@ -89,7 +89,8 @@ struct tunnel {
     struct buf hop_head;  /* the next hop's answer as far as it came */
     struct ask *ask;      /* out or answered; freed once the tunnel is open */
     struct source source; /* the client's address, also behind a balancer */
-    struct limit_seat seat;
+    struct limit_count *address_seat; /* NULL: not counted */
+    struct limit_count *caller_seat;
     struct tunnel_record record;
     int64_t since_us;  /* the state was entered */
     int64_t active_us; /* bytes moved */
@@ -121,6 +122,7 @@ typedef enum tunnel_event (*tunnel_action)(struct tunnel *t);
 enum tunnel_event tunnel_read_preface(struct tunnel *t);
 enum tunnel_event tunnel_secure(struct tunnel *t);
 enum tunnel_event tunnel_shake_hands(struct tunnel *t);
+enum tunnel_event tunnel_begin(struct tunnel *t);
 /* tunnel_request.c */
 enum tunnel_event tunnel_read_head(struct tunnel *t);
 enum tunnel_event tunnel_head_late(struct tunnel *t);

@@ -232,7 +232,7 @@ void tunnel_record_finish(struct tunnel *t)
     bool nothing_came = r->status == 0 && r->phase_us[PHASE_HEAD] == 0 && t->head.len == 0;
 
     if (t->entered) {
-        limits_leave(&t->worker->shared->limits, &t->seat);
+        limits_leave(&t->worker->shared->limits, &t->caller_seat);
         t->entered = false;
     }
     if (r->told || nothing_came) {

@@ -166,6 +166,7 @@ enum tunnel_event tunnel_end(struct tunnel *t)
     relay_clear(&t->relay, &w->relay);
     end_close(&t->relay.ends[FAR], t->gone == CLIENT);
     end_close(&t->relay.ends[CLIENT], t->gone == FAR);
+    limits_dismiss(&w->shared->limits, &t->address_seat);
     limits_disconnect(&w->shared->limits);
     *(t->prev != NULL ? &t->prev->next : &w->tunnels) = t->next;
     if (t->next != NULL) {

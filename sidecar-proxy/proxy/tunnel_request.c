@@ -90,7 +90,7 @@ static enum tunnel_event over_limit(struct tunnel *t, enum limit limit)
 {
     static const char *const why[LIMITS] = {
         [LIMIT_TOTAL] = "too many tunnels",
-        [LIMIT_SOURCE] = "too many tunnels from this address",
+        [LIMIT_SOURCE] = "too many connections from this address",
         [LIMIT_CALLER] = "too many tunnels of this caller",
     };
 
@@ -102,10 +102,21 @@ static enum tunnel_event over_limit(struct tunnel *t, enum limit limit)
 static enum tunnel_event take_seat(struct tunnel *t)
 {
     enum limit limit = limits_enter(&t->worker->shared->limits, t->from_hop ? NULL : &t->source,
-                                    t->ask->key, &t->seat);
+                                    t->ask->key, &t->caller_seat);
 
     t->entered = limit == LIMIT_NONE;
     return t->entered ? EV_REQUEST : over_limit(t, limit);
+}
+
+/* One that has too many connections is told without being listened to. */
+enum tunnel_event tunnel_begin(struct tunnel *t)
+{
+    if (limits_admit(&t->worker->shared->limits, &t->source, &t->address_seat)) {
+        return tunnel_read_head(t);
+    }
+    t->close = true;
+    t->minor = 1;
+    return over_limit(t, LIMIT_SOURCE);
 }
 
 /* A head that is in order becomes an ask. The head's bytes are gone after this. */

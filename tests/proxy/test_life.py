@@ -56,6 +56,31 @@ def test_too_many_of_one_source_are_429_and_others_are_served(own, device):
     kept.close()
 
 
+def accepted(proxy, threads=None):
+    """Connections taken; threads: a list that gets those of each relay thread."""
+    found = re.findall(r'vpn_proxy_accepted_total\{thread="\d"\} (\d+)\n', proxy.metrics())
+    if threads is not None:
+        threads[:] = map(int, found)
+    return sum(map(int, found))
+
+
+def test_slow_heads_of_one_address_leave_room_for_others(own, device):
+    uuid, key = device
+    address, proxy = own("--max-tunnels-per-source", 10)
+    slow = [dial(address) for _ in range(10)]
+    for s in slow:
+        s.sendall(b"CONNECT ")
+    eventually(lambda: accepted(proxy) == 10, what="ten connections")
+    head, refused_one = ask(address, connect(uuid, key=key))
+    assert head.startswith("HTTP/1.1 429 ") and 'details="too many connections from this' in head
+    assert refused_one.recv(10) == b"", "a FIN, and no RST that overtakes the answer"
+    with socket.create_connection(address, timeout=10, source_address=("127.0.0.9", 0)) as other:
+        other.sendall(connect(uuid, key=key).encode())
+        assert status_of(read_answer(other)[0].decode()) == 200
+    slow.pop().close()
+    eventually(lambda: status_of(ask(address, connect(uuid, key=key))[0]) == 200)
+
+
 def test_too_many_of_one_caller_are_429_wherever_they_come_from(own, world, device):
     uuid, key = device
     other = new_key()
@@ -279,11 +304,9 @@ def test_connections_are_spread_over_the_threads(own):
     for _ in range(2000):
         dial(address).close()
 
-    def counts():
-        found = re.findall(r'vpn_proxy_accepted_total\{thread="\d"\} (\d+)\n', proxy.metrics())
-        return found if sum(map(int, found)) == 2000 else None
-
-    few, many = sorted(map(int, eventually(counts)))
+    threads = []
+    eventually(lambda: accepted(proxy, threads) == 2000)
+    few, many = sorted(threads)
     assert few >= 0.8 * many
 
 
