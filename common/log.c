@@ -13,6 +13,8 @@
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *log_program = "";
+static const char *mark_key; /* NULL: none */
+static const char *mark_value;
 static enum log_format log_form = LOG_HUMAN;
 static enum log_level log_initial = LOG_INFO;
 static _Atomic int log_current = LOG_INFO;
@@ -23,6 +25,12 @@ void log_init(const char *program, enum log_format format, enum log_level level)
     log_form = format;
     log_initial = level;
     atomic_store(&log_current, (int)level);
+}
+
+void log_mark(const char *key, const char *value)
+{
+    mark_key = key;
+    mark_value = value;
 }
 
 int log_level_parse(const char *text, enum log_level *ret)
@@ -149,6 +157,9 @@ static void write_line(const char *program, enum log_level level, const char *me
         if (value != NULL) {
             append_field(&b, key, value);
         }
+    }
+    if (mark_key != NULL && program == log_program) {
+        append_field(&b, mark_key, mark_value);
     }
     buf_append_str(&b, log_form == LOG_JSON ? "}\n" : "\n");
     ssize_t ignored = write(STDERR_FILENO, buf_str(&b), b.len);

@@ -13,6 +13,9 @@ enum log_format { LOG_HUMAN, LOG_JSON };
 /* program: first word of human lines, "program" in JSON; borrowed for ever. Before it is called:
  * human lines at LOG_INFO without a name. */
 void log_init(const char *program, enum log_format format, enum log_level level);
+/* A last field of each line of ours from now on, which tells us from our like in one stream:
+ * "instance", "fleet-1". Borrowed for ever; NULL: none. Before threads are started. */
+void log_mark(const char *key, const char *value);
 /* "debug", "info", "warn", "error" / "human", "json"; -EINVAL for others. */
 int log_level_parse(const char *text, enum log_level *ret);
 int log_format_parse(const char *text, enum log_format *ret);

@@ -17,6 +17,7 @@ struct settings {
     char *proxy_listen, *proxy_advertise, *register_address, *states;
     char *api_url, *api_ca, *service_key, *guest_key;
     char *log_format, *log_level;
+    char *instance; /* "fleet-1", in each line of the log */
 };
 
 struct program {
@@ -27,9 +28,9 @@ struct program {
 static void settings_clear(struct settings *s)
 {
     char *const texts[] = {
-        s->pool,   s->epoch,   s->management,   s->subnet,          s->control,
-        s->nss,    s->record,  s->proxy_listen, s->proxy_advertise, s->register_address,
-        s->states, s->api_url, s->api_ca,       s->log_format,      s->log_level};
+        s->pool,   s->epoch,        s->management,      s->subnet,           s->control, s->nss,
+        s->record, s->proxy_listen, s->proxy_advertise, s->register_address, s->states,  s->api_url,
+        s->api_ca, s->log_format,   s->log_level,       s->instance};
     char *const secrets[] = {s->service_key, s->guest_key};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -120,7 +121,7 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
                        ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int load_log(const struct settings *s, struct err *err)
+static int load_log(struct settings *s, struct err *err)
 {
     enum log_format format = LOG_HUMAN;
     enum log_level level = LOG_INFO;
@@ -132,6 +133,8 @@ static int load_log(const struct settings *s, struct err *err)
         return err_text(err, -EINVAL, "LOG_LEVEL: '%.32s' is not a level", s->log_level);
     }
     log_init("vpn-sidecar", format, level);
+    s->instance = xasprintf("%s-%lld", s->pool, (long long)s->sidecar.index);
+    log_mark("instance", s->instance);
     return 0;
 }
 
@@ -232,10 +235,13 @@ int main(int argc, char **argv)
     if (r == 0) {
         r = run(&s, &err);
     }
-    settings_clear(&s);
     if (r < 0) {
         log_error(err.text, NULL);
-        return bad_settings || r == -EINVAL || r == -ENAMETOOLONG ? 2 : 1;
     }
-    return 0;
+    log_mark(NULL, NULL);
+    settings_clear(&s);
+    if (r >= 0) {
+        return 0;
+    }
+    return bad_settings || r == -EINVAL || r == -ENAMETOOLONG ? 2 : 1;
 }

@@ -352,7 +352,7 @@ static void close_all(struct sidecar *s)
     loop_timer_stop(s->stop_timer);
     s->open_parts = 2;
     log_info("stopping", "unreported", NUM((long long)reporter_api_unreported(s->reporter)),
-             "instance", ended ? "has ended" : "lives on", NULL);
+             "openvpn", ended ? "has ended" : "lives on", NULL);
     feeds_close(s->feeds, ended);
     link_close(s->link);
 }

@@ -1,0 +1,77 @@
+/* Lines as they come out of standard error. */
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int was, pipes[2];
+
+static int set_up(void **state)
+{
+    assert_int_equal(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
+    was = dup(STDERR_FILENO);
+    dup2(pipes[1], STDERR_FILENO);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    dup2(was, STDERR_FILENO);
+    close(was);
+    close(pipes[0]);
+    close(pipes[1]);
+    log_mark(NULL, NULL);
+    return 0;
+}
+
+/* What was said since, without the time at the beginning of human lines. */
+static const char *said(void)
+{
+    static char text[16384];
+    ssize_t n = read(pipes[0], text, sizeof(text) - 1);
+
+    text[n > 0 ? n : 0] = '\0';
+    return text[0] == '{' || n <= 0 ? text : text + strlen("2026-11-23T10:00:00.000Z ");
+}
+
+static void test_log_marks_each_line_of_ours(void **state)
+{
+    log_init("vpn-sidecar", LOG_HUMAN, LOG_INFO);
+    log_mark("instance", "fleet-1");
+    log_info("connected", "uuid", "0123", NULL);
+    assert_string_equal(said(), "info  vpn-sidecar: connected uuid=0123 instance=fleet-1\n");
+    log_info("drained", NULL);
+    assert_string_equal(said(), "info  vpn-sidecar: drained instance=fleet-1\n");
+    log_line_of("openvpn", LOG_WARN, "TLS error", NULL);
+    assert_string_equal(said(), "warn  openvpn: TLS error\n");
+    log_init("vpn-sidecar", LOG_JSON, LOG_INFO);
+    log_info("connected", "uuid", "0123", NULL);
+    assert_non_null(
+        strstr(said(), "\"msg\":\"connected\",\"uuid\":\"0123\",\"instance\":\"fleet-1\"}\n"));
+    log_mark(NULL, NULL);
+    log_info("connected", NULL);
+    assert_non_null(strstr(said(), "\"msg\":\"connected\"}\n"));
+}
+
+static void test_log_quotes_what_is_not_plain(void **state)
+{
+    log_init("x", LOG_HUMAN, LOG_INFO);
+    log_info("said", "why", "no \"way\"\nout", "empty", "", "absent", NULL, NULL);
+    assert_string_equal(said(), "info  x: said why=\"no \\\"way\\\"\\nout\" empty=\"\"\n");
+    log_debug("not at this level", NULL);
+    assert_string_equal(said(), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_log_marks_each_line_of_ours, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_quotes_what_is_not_plain, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
