@@ -1,5 +1,5 @@
 /* What `vpn-controller apply` sends for a file, given what the cluster has. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "controller/apply/apply.h"
 

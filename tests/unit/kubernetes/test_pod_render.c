@@ -1,5 +1,5 @@
 #include "controller/kubernetes/pod_render.h"
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 #include <stdio.h>

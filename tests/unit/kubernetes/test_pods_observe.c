@@ -1,6 +1,6 @@
 /* One instance and its Pod, a table of what is seen and what follows from it. */
 #include "controller/kubernetes/pods_observe.h"
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/buf.h"
 

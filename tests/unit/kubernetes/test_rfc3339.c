@@ -1,5 +1,5 @@
 #include "controller/kubernetes/rfc3339.h"
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <stdio.h>
 #include <string.h>

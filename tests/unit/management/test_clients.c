@@ -1,6 +1,6 @@
 #include "sidecar-proxy/management/clients.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/management/commands.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/management/fields.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <string.h>
 

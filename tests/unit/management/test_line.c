@@ -1,6 +1,6 @@
 #include "sidecar-proxy/management/line.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 #include <string.h>

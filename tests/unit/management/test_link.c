@@ -2,7 +2,7 @@
  * comes, says what the test says. No time is measured; each test waits for what has to happen. */
 #include "sidecar-proxy/management/link.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/log.h"
 

@@ -1,7 +1,7 @@
 /* What scenarios can not say shortly: limits, deadlines, and what is left in memory. */
 #include "sidecar-proxy/management/link_machine.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/log.h"
 

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/management/status.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #include "tests/unit/pool/plan_world.h"
 
 #include "common/buf.h"
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The original's variables: what each means, and what is said of a bad one. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/base.h"
 #include "controller/pool/env_pool.h"

@@ -1,5 +1,5 @@
 /* Pool files: what is wrong with bad ones, to the letter, and what good ones mean. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/base.h"
 #include "controller/pool/object.h"

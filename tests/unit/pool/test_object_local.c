@@ -1,5 +1,5 @@
 /* What only the machine can tell: certificates, ports, interfaces. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/base.h"
 #include "controller/pool/object.h"

@@ -1,5 +1,5 @@
 /* OpenVPN's command line, to the letter. test_openvpn_real.c starts the real one with it. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/base.h"
 #include "controller/pool/openvpn_args.h"

@@ -1,7 +1,7 @@
 /* The command line, given to the real OpenVPN in a network namespace of its own: it starts, holds,
  * is released, has its device and addresses, listens, and ends. Needs root, openvpn and
  * /dev/net/tun; skipped without. */
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "common/base.h"
 #include "controller/pool/openvpn_args.h"

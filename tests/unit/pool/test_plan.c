@@ -1,4 +1,4 @@
-#include "tests/unit/pool/cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 #include "tests/unit/pool/plan_world.h"
 
 #include "common/base.h"

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/address.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 

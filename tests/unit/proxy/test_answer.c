@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/answer.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/connect_head.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/credentials.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <string.h>
 

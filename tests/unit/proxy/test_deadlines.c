@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/deadlines.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #define COUNT 500
 

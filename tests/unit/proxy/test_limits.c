@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/limits.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/networks.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include "sidecar-proxy/proxy/address.h"
 

@@ -1,7 +1,7 @@
 /* The relay over real sockets of the loopback, driven by hand: no epoll, no threads. */
 #include "sidecar-proxy/proxy/relay.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

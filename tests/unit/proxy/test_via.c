@@ -1,6 +1,6 @@
 #include "sidecar-proxy/proxy/via.h"
 
-#include "cmocka_all.h"
+#include "tests/unit/cmocka_all.h"
 
 #include <stdio.h>
 #include <string.h>
