@@ -9,6 +9,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is handed on to a Pod. */
+static void check_json(const struct pool_kubernetes *k)
+{
+    const char *const texts[] = {
+        k->image_pull_secrets, k->pod_labels,        k->pod_annotations,
+        k->node_selector,      k->tolerations,       k->affinity,
+        k->openvpn_resources,  k->sidecar_resources, k->topology_spread_constraints};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        cJSON *value = NULL;
+        assert(texts[i] == NULL || json_parse(texts[i], strlen(texts[i]), &value, NULL) == 0);
+        cJSON_Delete(value);
+    }
+}
+
 static void check_pool(const struct pool_object *p)
 {
     static const struct openvpn_paths paths = {.program = "openvpn",
@@ -29,6 +44,7 @@ static void check_pool(const struct pool_object *p)
     assert((p->throttle.down == 0) == (p->throttle.up == 0));
     assert(p->haproxy.idle_timeout_s > 0);
     assert(pool_object_diff(p, p) == 0);
+    check_json(&p->kubernetes);
     assert(openvpn_args_make(p, 1, &paths, &args, NULL) == 0);
     openvpn_args_clear(&args);
     assert(openvpn_args_make(p, most, &paths, &args, NULL) == 0);
