@@ -84,6 +84,10 @@ def scene(make_lab):
     for device in lab.devices:
         device.wait_online()
     lab.wait_agreed()
+    # As on a host of containers; and the others would answer, if they were asked.
+    lab.machine.run("sysctl", "-w", "net.ipv4.ip_forward=1")
+    for device in others:
+        device.namespace.run("ip", "route", "add", "100.64.0.0/10", "dev", "resin-vpn")
     listeners = [Listener(lab.machine)] + [Listener(d.namespace) for d in others]
     yield lab, hostile, others
     for listener in listeners:
