@@ -515,8 +515,18 @@ static int resolve(const struct kubeconfig *k, const struct entry *context, stru
     return 0;
 }
 
-int kubeconfig_resolve(const struct kubeconfig *k, const char *context, struct kube_config **ret,
-                       struct err *err)
+/* Names come from the file, and errors go to a terminal. */
+static void make_printable(struct err *err)
+{
+    for (char *c = err != NULL ? err->text : NULL; c != NULL && *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+}
+
+static int resolve_context(const struct kubeconfig *k, const char *context,
+                           struct kube_config **ret, struct err *err)
 {
     struct entry entry;
     int r = context != NULL ? 0 : current_context(k, &context, err);
@@ -536,4 +546,15 @@ int kubeconfig_resolve(const struct kubeconfig *k, const char *context, struct k
     }
     *ret = c;
     return 0;
+}
+
+int kubeconfig_resolve(const struct kubeconfig *k, const char *context, struct kube_config **ret,
+                       struct err *err)
+{
+    int r = resolve_context(k, context, ret, err);
+
+    if (r < 0) {
+        make_printable(err);
+    }
+    return r;
 }
