@@ -266,81 +266,6 @@ static void ask_planner(struct drive_local *d, int64_t now_ms)
     plan(&desired, &observed, &d->plan);
 }
 
-/* --- is anybody served? --- */
-
-const char *drive_local_program_why(const struct drive_local *d, enum local_program which)
-{
-    if (which == LOCAL_HAPROXY && pool_is_udp(&d->pool)) {
-        return NULL;
-    }
-    switch (local_programs_state(d->programs, which)) {
-    case KEEPER_RUNNING:
-        return local_health_answers(d->health, which) ? NULL : "does not answer";
-    case KEEPER_WAITING:
-        return local_programs_last_end(d->programs, which);
-    case KEEPER_STOPPING:
-        return "is being stopped";
-    case KEEPER_IDLE:
-    case KEEPER_STATES:
-        break;
-    }
-    return "is not started yet";
-}
-
-/* The first thing that is missing, in the order of a device's way. */
-static void find_unavailable(struct drive_local *d, char *ret, size_t size)
-{
-    /* With one instance that may be missing for a moment, the planner is content with none. */
-    bool enough = d->plan.available && (d->plan.ready > 0 || d->pool.replicas == 0);
-
-    ret[0] = '\0';
-    for (int p = 0; p < LOCAL_PROGRAMS && ret[0] == '\0'; p++) {
-        const char *why = drive_local_program_why(d, (enum local_program)p);
-        if (why != NULL) {
-            snprintf(ret, size, "%s: %s", local_program_names[p], why);
-        }
-    }
-    for (size_t i = 0; !enough && i < d->count && ret[0] == '\0'; i++) {
-        char why[ERR_TEXT_MAX];
-        instance_why(d->items[i], why);
-        if (why[0] != '\0') {
-            snprintf(ret, size, "instance %u: %.480s", instance_record(d->items[i])->index, why);
-        }
-    }
-    if (!enough && ret[0] == '\0') {
-        snprintf(ret, size, "%u of %u instances are ready", d->plan.ready, d->pool.replicas);
-    }
-}
-
-static void judge(struct drive_local *d)
-{
-    char why[ERR_TEXT_MAX];
-
-    find_unavailable(d, why, sizeof(why));
-    bool other = strcmp(why, d->unavailable) != 0;
-    memcpy(d->unavailable, why, sizeof(why));
-    d->available = why[0] == '\0';
-    if (d->stopping || (!other && d->available == d->told_available)) {
-        return;
-    }
-    if (d->available) {
-        log_info("the pool is available", "ready", NUM(d->plan.ready), "replicas",
-                 NUM(d->pool.replicas), NULL);
-    } else if (d->told_available) {
-        log_warn("the pool is not available", "ready", NUM(d->plan.ready), "replicas",
-                 NUM(d->pool.replicas), "why", why, NULL);
-    }
-    d->told_available = d->available;
-}
-
-static void tell_degraded(struct drive_local *d)
-{
-    if (d->plan.degraded != NULL && d->plan.degraded != d->was_degraded) {
-        log_warn("the pool is degraded", "why", d->plan.degraded, NULL);
-    }
-    d->was_degraded = d->plan.degraded;
-}
-
 static void go_on_stopping(struct drive_local *d);
 
 void drive_local_round(void *arg)
@@ -359,8 +284,7 @@ void drive_local_round(void *arg)
     for (size_t i = 0; i < d->plan.count; i++) {
         carry_out(d, &d->plan.actions[i], now_ms);
     }
-    judge(d);
-    tell_degraded(d);
+    drive_local_judge(d);
     save_again(d);
     follow_members(d);
     follow_roster(d);
@@ -463,84 +387,7 @@ void drive_local_stop(struct drive_local *d)
     set_round(d, ROUND_SOON_MS);
 }
 
-/* --- settings --- */
-
-static bool may_change(const struct pool_object *from, const struct pool_object *to,
-                       struct err *err)
-{
-    AUTO(str) char *fields = NULL;
-    unsigned changes = pool_object_diff_fields(from, to, &fields);
-
-    if ((changes & POOL_CHANGED_FIXED) == 0 && pool_is_udp(from) == pool_is_udp(to)) {
-        return true;
-    }
-    (void)err_text(err, -EPERM,
-                   "%.256s changed, but name, network, local ports and TCP or UDP cannot while the "
-                   "pool runs: stop it first",
-                   fields);
-    return false;
-}
-
-int drive_local_find_addresses(struct drive_local *d, const struct pool_object *pool,
-                               struct err *err)
-{
-    char address[16];
-
-    if (pool->local.register_interface == NULL) {
-        d->instance_host.register_address = NULL;
-        free(d->self_addresses);
-        d->self_addresses = xstrdup("");
-    } else {
-        int r = interface_address(pool->local.register_interface, address, err);
-        if (r < 0) {
-            return r;
-        }
-        memcpy(d->register_address, address, sizeof(address));
-        d->instance_host.register_address = d->register_address;
-        free(d->self_addresses);
-        d->self_addresses = xstrdup(address);
-    }
-    d->programs_host.self_addresses = d->self_addresses;
-    return 0;
-}
-
-/* What follows at once from the new content of d->pool; the rounds do the rest. */
-static int take_over(struct drive_local *d, struct err *err)
-{
-    int r = drive_local_find_addresses(d, &d->pool, err);
-
-    return r == 0 && d->begun ? local_programs_refresh(d->programs, err) : r;
-}
-
-int drive_local_apply(struct drive_local *d, struct pool_object *pool, struct err *err)
-{
-    struct pool_object before = d->pool;
-    char revision[17];
-
-    if (!may_change(&d->pool, pool, err)) {
-        return -EPERM;
-    }
-    d->pool = *pool;
-    int r = take_over(d, err);
-    if (r < 0) {
-        d->pool = before;
-        (void)take_over(d, NULL); /* as it was */
-        return r;
-    }
-    *pool = (struct pool_object){0};
-    pool_object_instance_hash(&d->pool, revision);
-    if (strcmp(revision, d->revision) != 0) {
-        memcpy(d->revision, revision, sizeof(revision));
-        d->state.pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
-    }
-    if (d->pool.replicas != before.replicas) {
-        log_info("replicas changed", "from", NUM(before.replicas), "to", NUM(d->pool.replicas),
-                 NULL);
-    }
-    pool_object_clear(&before);
-    drive_local_round_soon(d);
-    return 0;
-}
+/* --- from outside --- */
 
 const struct pool_object *drive_local_pool(const struct drive_local *d)
 {

@@ -65,6 +65,9 @@ struct drive_local {
 /* Why a program serves nobody; NULL: it does, or is not to. Borrowed. */
 const char *drive_local_program_why(const struct drive_local *d, enum local_program which);
 
+/* Looks whether it serves, says when that changes. In each round. */
+void drive_local_judge(struct drive_local *d);
+
 void drive_local_round(void *arg);
 void drive_local_round_soon(void *arg);
 int drive_local_save(void *arg, struct err *err);

@@ -1,12 +1,12 @@
 #include "controller/pool/env_pool.h"
 
+#include "common/base64.h"
 #include "common/secret.h"
 #include "controller/pool/object_rules.h"
 #include "controller/pool/tls_check.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -373,31 +373,21 @@ static void set_fixed(struct env_reader *r)
 
 /* --- certificates --- */
 
-static int decode_base64(const char *text, char **ret)
+/* -EINVAL also for what could be no PEM text: too long, or with a NUL in it. */
+static int decode_pem(const char *text, char **ret)
 {
-    size_t len = strlen(text);
-    EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
-    char *out = xmalloc(len + 4);
-    int used = 0, last = 0;
+    size_t len = 0;
+    char *pem = NULL;
 
-    if (ctx == NULL) {
-        abort(); /* out of memory */
-    }
-    EVP_DecodeInit(ctx);
-    int r = len > PEM_MAX ? -1
-                          : EVP_DecodeUpdate(ctx, (unsigned char *)out, &used,
-                                             (const unsigned char *)text, (int)len);
-    if (r >= 0) {
-        r = EVP_DecodeFinal(ctx, (unsigned char *)out + used, &last);
-    }
-    EVP_ENCODE_CTX_free(ctx);
-    out[r >= 0 ? used + last : 0] = '\0';
-    if (r < 0 || used + last == 0 || strlen(out) != (size_t)(used + last)) {
-        secret_wipe(out, len + 4);
-        free(out);
+    if (strlen(text) > PEM_MAX || base64_decode(text, strlen(text), &pem, &len, NULL) < 0) {
         return -EINVAL;
     }
-    *ret = out;
+    if (len == 0 || strlen(pem) != len) {
+        secret_wipe(pem, len);
+        free(pem);
+        return -EINVAL;
+    }
+    *ret = pem;
     return 0;
 }
 
@@ -414,7 +404,7 @@ static void read_pem(struct env_reader *r, const char *tls_dir, const char *path
         }
         return;
     }
-    if (decode_base64(text, ret) < 0) {
+    if (decode_pem(text, ret) < 0) {
         faults_add(r->faults, 0, 0, path, "is not base64 of a PEM text");
         return;
     }

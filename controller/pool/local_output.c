@@ -66,10 +66,10 @@ enum log_level local_output_classify(const char *line, const char **ret_text)
     return strstr(*ret_text, "WARNING") != NULL ? LOG_WARN : LOG_INFO;
 }
 
-/* What follows from an error is no reason for it. */
+/* What follows from an error is no reason for it; nor is what haproxy was told by us (CLI). */
 static bool is_a_reason(const char *text)
 {
-    return strstr(text, "Exiting due to fatal error") == NULL &&
+    return !begins(text, "CLI : ") && strstr(text, "Exiting due to fatal error") == NULL &&
            strstr(text, "Use --help for more information") == NULL &&
            strstr(text, "Fatal errors found in configuration") == NULL;
 }
