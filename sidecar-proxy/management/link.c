@@ -217,12 +217,12 @@ void link_close(struct link *link)
 
 enum link_state link_state(const struct link *link)
 {
-    return link->machine.state;
+    return link != NULL ? link->machine.state : LINK_WAITING;
 }
 
 int link_openvpn_pid(const struct link *link)
 {
-    return link->machine.pid;
+    return link != NULL ? link->machine.pid : 0;
 }
 
 /* An answer goes out at once: a few ms decide whether OpenVPN takes it up now or in a second. */
@@ -236,27 +236,29 @@ static bool sent(struct link *link, bool ok)
 
 bool link_allow(struct link *link, uint64_t cid, uint64_t kid)
 {
-    return sent(link, link_machine_allow(&link->machine, now(), cid, kid));
+    return link != NULL && sent(link, link_machine_allow(&link->machine, now(), cid, kid));
 }
 
 bool link_deny(struct link *link, uint64_t cid, uint64_t kid, const char *log_text,
                const char *client_text)
 {
-    return sent(link, link_machine_deny(&link->machine, now(), cid, kid, log_text, client_text));
+    return link != NULL &&
+           sent(link, link_machine_deny(&link->machine, now(), cid, kid, log_text, client_text));
 }
 
 bool link_deny_temp(struct link *link, uint64_t cid, uint64_t kid, unsigned backoff_s,
                     const char *text)
 {
-    return sent(link, link_machine_deny_temp(&link->machine, now(), cid, kid, backoff_s, text));
+    return link != NULL &&
+           sent(link, link_machine_deny_temp(&link->machine, now(), cid, kid, backoff_s, text));
 }
 
 bool link_kill(struct link *link, uint64_t cid)
 {
-    return sent(link, link_machine_kill(&link->machine, now(), cid));
+    return link != NULL && sent(link, link_machine_kill(&link->machine, now(), cid));
 }
 
 bool link_terminate(struct link *link)
 {
-    return sent(link, link_machine_terminate(&link->machine, now()));
+    return link != NULL && sent(link, link_machine_terminate(&link->machine, now()));
 }

@@ -73,6 +73,8 @@ struct link_options {                       /* copied */
 int link_open(struct loop *loop, const struct link_options *options, struct link **ret,
               struct err *err);
 void link_close(struct link *link); /* on_closed follows; OpenVPN and its clients live on */
+
+/* From here on a NULL link is one that has been closed: waiting, and nothing is sent. */
 enum link_state link_state(const struct link *link);
 int link_openvpn_pid(const struct link *link); /* 0: not known yet */
 

@@ -330,7 +330,6 @@ void sidecar_part_closed(void *arg)
     }
     void (*on_stopped)(void *arg) = s->o.on_stopped;
     void *user = s->o.arg;
-    s->link = NULL;
     free_parts(s);
     on_stopped(user);
 }

@@ -104,6 +104,18 @@ static void on_lost(void *arg, const char *why)
     tracker_lost(s->tracker);
 }
 
+/* Others have still to end: an answer to a device, or a question for our status, may come. */
+static void on_closed(void *arg)
+{
+    struct sidecar *s = arg;
+
+    s->link = NULL;
+    auth_set_link(s->auth, NULL);
+    tracker_set_link(s->tracker, NULL);
+    drain_set_link(s->drain, NULL);
+    sidecar_part_closed(s);
+}
+
 const struct link_callbacks sidecar_link_events = {
     .on_generation = on_generation,
     .on_connect = on_connect,
@@ -116,7 +128,7 @@ const struct link_callbacks sidecar_link_events = {
     .on_resync_end = on_resync_end,
     .on_state = on_state,
     .on_lost = on_lost,
-    .on_closed = sidecar_part_closed,
+    .on_closed = on_closed,
 };
 
 /* --- the parts' events --- */
