@@ -88,6 +88,27 @@ def test_instance_given_up_after_crashes_is_buried_and_replaced(lab):
     assert instance_of(lab, device)["index"] == 2
 
 
+def test_what_a_sidecar_could_not_report_before_its_end_is_buried(make_lab):
+    """Scaled away while the API is down: nobody but the controller is left to tell it."""
+    lab = make_lab(replicas=2, drain={"timeoutSeconds": 5})
+    for _ in range(4):
+        lab.device(services=False)
+    for device in lab.devices:
+        device.wait_online()
+    lab.wait_agreed()
+    ids = {i: lab.pool.sidecar(i)["serviceId"] for i in (1, 2)}
+    lab.api.mode("down")
+    for device in lab.devices:
+        device.stop(kill=True)
+    lab.pool.change(replicas=1)
+    wait_until(lambda: len(lab.pool.pids("vpn-sidecar")) == 1, 60, "one instance is left")
+    (gone,) = [i for i in ids if not lab.pool.pids("vpn-sidecar", i)]
+    assert listed(lab, ids[gone]), "nobody has told the API"
+    lab.api.mode("ok")
+    wait_until(lambda: not listed(lab, ids[gone]), 60, "buried")
+    lab.wait_agreed(15)
+
+
 def test_burial_waits_for_an_api_that_is_down(make_lab):
     lab = make_lab(replicas=2)
     for _ in range(2):
