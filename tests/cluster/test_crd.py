@@ -5,6 +5,7 @@ import copy
 import http.client
 import json
 import pathlib
+import re
 import ssl
 import urllib.parse
 
@@ -172,6 +173,8 @@ BAD = [
     ({"haproxy": {"cpuMap": "1; drop"}}, "spec.haproxy.cpuMap", "is not a cpu-map of haproxy's"),
     ({"connectProxy": {"listen": "localhost"}}, "spec.connectProxy.listen",
      "is not an IPv4 or IPv6 address"),
+    ({"connectProxy": {"tls": {"certFile": "a"}}}, "spec.connectProxy.tls",
+     "needs both, certFile and keyFile"),
     # --- Kubernetes ---
     ({"kubernetes": {}}, "spec.kubernetes", "kubernetes.image is missing: a cluster needs an image"),
     ({"kubernetes": {"image": "vpn:1"}}, "spec.openvpn",
@@ -218,11 +221,34 @@ def test_refuses(api, spec, field, text):
     assert "evaluation" not in message and "no such" not in message, message
 
 
+def rules_in(node):
+    yield from node.get("x-kubernetes-validations", [])
+    for inner in [*node.get("properties", {}).values(), node.get("items"),
+                  node.get("additionalProperties")]:
+        if isinstance(inner, dict):
+            yield from rules_in(inner)
+
+
+def test_every_rule_is_in_the_table():
+    """By its message; where that is put together, by one of the parts."""
+    crd = yaml.safe_load(CRD.read_text())
+    said = [text for _, _, text in BAD] + [FIXED, NAME_TEXT]
+    for rule in rules_in(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+        words = [rule["message"], *re.findall("'([^']{12,})'|\"([^\"]{12,})\"",
+                                              rule.get("messageExpression", ""))]
+        parts = [w.strip() for word in words for w in ([word] if isinstance(word, str) else word) if w]
+        assert any(part in text or text in part for part in parts for text in said), rule
+
+
+FIXED = "cannot be changed: the addresses of all instances come from it"
+NAME_TEXT = "at most 52 lower-case letters, digits and inner dashes"
+
+
 @pytest.mark.parametrize("name", ["a" * 53, "a.b"])
 def test_refuses_a_name_that_pods_cannot_begin_with(api, name):
     status, answer = api.create(pool({}, name))
     assert status == 422
-    assert "at most 52 lower-case letters, digits and inner dashes" in answer["message"]
+    assert NAME_TEXT in answer["message"]
 
 
 GOOD = [
@@ -319,9 +345,6 @@ def fleet(api):
     yield POOLS + "/fleet"
     api.call("DELETE", POOLS + "/fleet")
     wait_until(lambda: api.call("GET", POOLS + "/fleet")[0] == 404, 10, "the pool is gone")
-
-
-FIXED = "cannot be changed: the addresses of all instances come from it"
 
 
 @pytest.mark.parametrize("change, field", [
