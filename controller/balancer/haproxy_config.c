@@ -98,20 +98,23 @@ static int render_metrics(const struct haproxy_config *c, struct buf *ret)
         "    http-request auth realm metrics unless { http_auth(monitors) }\n"
         "    http-request use-service prometheus-exporter if { path /metrics/haproxy }\n"
         "    http-request return status 404 content-type text/plain string \"not here\" unless "
-        "{ path /metrics/state /metrics/connect-proxy /metrics/controller }\n"
+        "{ path /metrics/state /metrics/connect-proxy /metrics/controller /metrics/sidecars "
+        "/cluster_metrics }\n"
         "    use_backend metrics_state if { path /metrics/state }\n"
         "    use_backend metrics_connect_proxy if { path /metrics/connect-proxy }\n"
         "    use_backend metrics_controller if { path /metrics/controller }\n"
+        "    use_backend metrics_sidecars if { path /metrics/sidecars /cluster_metrics }\n"
         "\n"
         "userlist monitors\n"
         "    user monitor insecure-password \"${MONITOR_SECRET_TOKEN}\"\n");
     const struct {
-        const char *name;
+        const char *name, *path;
         char *address;
     } backends[] = {
-        {"state", xasprintf("127.0.0.1:%u", c->state_port)},
-        {"connect_proxy", xasprintf("127.0.0.1:%u", c->connect_proxy_metrics_port)},
-        {"controller", xasprintf("unix@%s", c->controller_socket)},
+        {"state", "/metrics", xasprintf("127.0.0.1:%u", c->state_port)},
+        {"connect_proxy", "/metrics", xasprintf("127.0.0.1:%u", c->connect_proxy_metrics_port)},
+        {"controller", "/metrics", xasprintf("unix@%s", c->controller_socket)},
+        {"sidecars", "/metrics/sidecars", xasprintf("unix@%s", c->controller_socket)},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
@@ -120,9 +123,10 @@ static int render_metrics(const struct haproxy_config *c, struct buf *ret)
                            "\n"
                            "backend metrics_%s\n"
                            "    mode http\n"
-                           "    http-request set-path /metrics\n"
+                           "    http-request set-path %s\n"
                            "    server %s %s\n",
-                           backends[i].name, backends[i].name, backends[i].address);
+                           backends[i].name, backends[i].path, backends[i].name,
+                           backends[i].address);
         }
         free(backends[i].address);
     }

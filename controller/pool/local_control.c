@@ -3,8 +3,10 @@
 #include "common/http_client.h"
 #include "common/http_server.h"
 #include "common/metrics.h"
+#include "controller/pool/sidecar_metrics.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <string.h>
 
 #define ASK_MS 5000
@@ -14,7 +16,8 @@ struct local_control {
     const struct drive_local *drive;
     struct http_server *server;
     char *path;
-    struct http_route routes[3];
+    struct sidecar_metrics *sidecars;
+    struct http_route routes[4];
 };
 
 static void on_status(void *arg, struct http_exchange *x, const struct http_server_request *request)
@@ -36,6 +39,12 @@ static void on_metrics(void *arg, struct http_exchange *x,
     buf_clear(&text);
 }
 
+static void on_sidecars(void *arg, struct http_exchange *x,
+                        const struct http_server_request *request)
+{
+    sidecar_metrics_answer(((struct local_control *)arg)->sidecars, x);
+}
+
 static void on_health(void *arg, struct http_exchange *x, const struct http_server_request *request)
 {
     http_reply(x, 200, NULL, "ok\n", 3, NULL);
@@ -54,6 +63,7 @@ int local_control_open(struct loop *loop, const char *socket_path, const struct 
             {
                 {.method = "GET", .path = "/v1/status", .handler = on_status, .arg = c},
                 {.method = "GET", .path = "/metrics", .handler = on_metrics, .arg = c},
+                {.method = "GET", .path = "/metrics/sidecars", .handler = on_sidecars, .arg = c},
                 {.method = "GET", .path = "/healthz", .handler = on_health, .arg = c},
             },
     };
@@ -64,6 +74,10 @@ int local_control_open(struct loop *loop, const char *socket_path, const struct 
         .routes = c->routes,
         .route_count = ARRAY_LEN(c->routes)};
     int r = http_server_new(loop, &c->server, err);
+    if (r == 0) {
+        AUTO(str) char *folder = xstrdup(socket_path);
+        r = sidecar_metrics_new(loop, dirname(folder), &c->sidecars, err);
+    }
     if (r == 0) {
         r = http_server_listen(c->server, &options, err);
     }
@@ -78,6 +92,7 @@ int local_control_open(struct loop *loop, const char *socket_path, const struct 
 void local_control_close(struct local_control *c)
 {
     if (c != NULL) {
+        sidecar_metrics_close(c->sidecars);
         http_server_close(c->server);
         unlink(c->path);
         free(c->path);

@@ -1,5 +1,6 @@
 /* local_control: the controller's own socket, {runtime-dir}/controller.sock, from both ends: the
- * server (GET /v1/status, /metrics, /healthz) and `local status`, which asks it. */
+ * server (GET /v1/status, /metrics, /metrics/sidecars, /healthz) and `local status`, which asks it.
+ */
 #pragma once
 
 #include "common/loop.h"
