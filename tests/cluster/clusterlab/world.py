@@ -43,7 +43,8 @@ class World:
         self.api_address = "%s:%d" % (cluster.api_host, API_PORT)
         self.tls = tls.make(self.folder / "tls")
         self.api = StandIn.start(self.folder, self.keys, listen=self.api_address,
-                                 prefix=self.lan.command(), start_new_session=True)
+                                 prefix=self.lan.command(), start_new_session=True,
+                                 stderr=(self.folder / "api.stderr").open("wb"))
         self.api.key("user", USER_TOKEN, tunnel=[{"uuid": "*", "ports": ["any"]}])
 
     # --- the chart ---
@@ -189,7 +190,8 @@ class World:
     def leader(self):
         """Name of the controller's Pod that leads."""
         lease = self.kubectl.get("lease", "vpn-controller", NAMESPACE)
-        return lease and lease["spec"].get("holderIdentity")
+        holder = lease and lease["spec"].get("holderIdentity")
+        return holder and holder.partition("_")[0]
 
     def pid(self, pod, container):
         """On this machine; of a cluster of ours only."""

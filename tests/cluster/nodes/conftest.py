@@ -1,15 +1,13 @@
 """One cluster for all tests in this folder, made by the first that needs it."""
 
 import os
-import pathlib
-import subprocess
 
 import pytest
 
 from clusterlab.cluster import Cluster
-from clusterlab.world import IMAGE, World
+from clusterlab.image import load
+from clusterlab.world import World
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 cluster_of_ours = Cluster(os.environ.get("VPN_CLUSTER_NAME", "vct"))
 _unable = cluster_of_ours.why_unable()
 
@@ -22,9 +20,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    outcome = yield
-    if outcome.get_result().failed:
+    """A failure is told when it happens: what follows may take long."""
+    report = (yield).get_result()
+    if report.failed:
         item.failed = True
+        print("\n" + report.longreprtext)
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +36,8 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def image(cluster):
-    """Ours, on every node: built now, or the archive that VPN_IMAGE_ARCHIVE names."""
-    archive = os.environ.get("VPN_IMAGE_ARCHIVE")
-    if not archive:
-        archive = cluster.folder / "image.tar"
-        subprocess.run([ROOT / "scripts/image", "--tag", IMAGE, "--archive", archive], check=True)
-    with cluster.step("the image on every node"):
-        cluster.load(archive)
-    return IMAGE
+    """Ours, on every node."""
+    return load(cluster)
 
 
 @pytest.fixture(scope="session")
