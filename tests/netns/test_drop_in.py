@@ -41,6 +41,37 @@ def test_original_compose_file_needs_no_more(make_lab):
     assert lab.reaches(device)
 
 
+def test_metrics_of_all_sidecars_are_on_port_80(make_lab):
+    """With a password, where the original service has its own as well."""
+    lab = variables(make_lab(ready=False), VPN_INSTANCE_COUNT="2", MONITOR_SECRET_TOKEN="secret")
+    lab.pool.start().wait_ready(replicas=2)
+    device = lab.device().wait_online()
+    basic = {"Authorization": "Basic " + base64.b64encode(b"monitor:secret").decode()}
+
+    def get(path, headers):
+        connection = lab.machine.http("127.0.0.1", 80)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    assert get("/cluster_metrics", {})[0] == 401
+    index = lab.pool.state.device(device.uuid)["instance"]["index"]
+    for path in ("/cluster_metrics", "/metrics/sidecars"):
+        status, text = get(path, basic)
+        assert status == 200
+        online = [line for line in text.splitlines() if line.startswith("vpn_online_devices{")]
+        assert sorted(online) == sorted('vpn_online_devices{index="%d"} %d' % (i, i == index)
+                                        for i in (1, 2))
+        assert text.count("# TYPE vpn_online_devices ") == 1
+    for path in ("/metrics/haproxy", "/metrics/state", "/metrics/connect-proxy",
+                 "/metrics/controller"):
+        assert get(path, basic)[0] == 200, path
+    assert get("/metrics/other", basic)[0] == 404
+
+
 def refused(lab):
     """-> what it says before it ends with status 2"""
     done = subprocess.run(lab.pool.command("--runtime-dir", str(lab.pool.runtime), "--state-dir",

@@ -131,6 +131,8 @@ class Pool:
                 words = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes().split(b"\0")[:-1]
                 words = [w.decode("utf-8", "replace") for w in words]
                 program = os.path.basename(words[0]) if words else ""
+                if program == "haproxy" and "-c" in words:
+                    continue  # it only reads a file, for a moment
                 if program in PROGRAMS and (name is None or program == name):
                     found.append((pid, program, words))
         return found
@@ -185,7 +187,7 @@ class Pool:
     def in_haproxy(self):
         """Names of the servers that take new devices."""
         found = []
-        for line in self.haproxy("show stat -1 4 -1").splitlines()[1:]:
+        for line in self.haproxy("show stat instances 4 -1").splitlines()[1:]:
             fields = line.split(",")
             if len(fields) > 17 and fields[1] not in ("BACKEND", "FRONTEND") and (
                     fields[17].startswith(("UP", "no check"))):
