@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -216,6 +217,25 @@ static void test_burials_set_a_file_aside_that_is_not_theirs(void **state)
     unlink(bad);
 }
 
+/* A disk that is full, or a folder that is missing: the same once more is not "known already". */
+static void test_burials_keep_what_could_not_be_written_at_first(void **state)
+{
+    char folder[64], path[96];
+    struct burials *b = NULL;
+    struct err err;
+
+    snprintf(folder, sizeof(folder), "/tmp/test-burials-%d.d", (int)getpid());
+    snprintf(path, sizeof(path), "%s/fleet.json", folder);
+    assert_int_equal(burials_open(t.loop, path, NULL, on_change, NULL, &b, &err), 0);
+    assert_int_equal(burials_live(b, 1, "100", 7, &err), -ENOENT);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(burials_live(b, 1, "100", 7, &err), 0);
+    assert_int_equal(access(path, F_OK), 0);
+    burials_close(b);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -227,6 +247,7 @@ int main(void)
         TEST(test_burials_bury_the_older_id_of_an_epoch_that_registered_anew),
         TEST(test_burials_try_the_others_when_one_fails),
         TEST(test_burials_set_a_file_aside_that_is_not_theirs),
+        TEST(test_burials_keep_what_could_not_be_written_at_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

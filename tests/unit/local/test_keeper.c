@@ -22,6 +22,7 @@ static struct {
     int command_result;
     size_t changes;
     bool ran_before_record;
+    const char *complaint; /* or NULL */
 } t;
 
 static int command(void *arg, struct keeper_command *ret, struct err *err)
@@ -54,10 +55,19 @@ static void on_change(void *arg)
     t.changes++;
 }
 
+static const char *complaint(void *arg)
+{
+    return t.complaint;
+}
+
 static void open_keeper(const char *script, bool once)
 {
-    struct keeper_options options = {
-        .name = "sh", .once = once, .command = command, .record = record, .on_change = on_change};
+    struct keeper_options options = {.name = "sh",
+                                     .once = once,
+                                     .command = command,
+                                     .record = record,
+                                     .complaint = complaint,
+                                     .on_change = on_change};
 
     t.script = script;
     t.keeper = keeper_new(t.loop, &options);
@@ -136,6 +146,15 @@ static void test_keeper_starts_again_what_ends(void **state)
     assert_true(t.changes > 0);
 }
 
+static void test_keeper_tells_an_end_with_the_last_complaint(void **state)
+{
+    t.complaint = "ERROR: Cannot do it";
+    open_keeper("exit 3", true);
+    keeper_start(t.keeper);
+    assert_true(loop_until(t.loop, is_idle));
+    assert_string_equal(keeper_last_end(t.keeper), "exit status 3: ERROR: Cannot do it");
+}
+
 static void test_keeper_once_leaves_the_next_start_to_its_owner(void **state)
 {
     open_keeper("exit 3", true);
@@ -211,6 +230,7 @@ int main(void)
         TEST(test_keeper_records_a_process_before_it_runs),
         TEST(test_keeper_runs_nothing_that_is_not_on_disk),
         TEST(test_keeper_starts_again_what_ends),
+        TEST(test_keeper_tells_an_end_with_the_last_complaint),
         TEST(test_keeper_once_leaves_the_next_start_to_its_owner),
         TEST(test_keeper_tries_again_when_there_is_no_command),
         TEST(test_keeper_stops_without_another_start),
