@@ -227,6 +227,9 @@ static void schedule(struct state_view *v)
 {
     int64_t now = clock_monotonic_ms(), next = now + PUT_REPEAT_MS;
 
+    if (v->expected == NULL) { /* there is nothing to tell yet */
+        return;
+    }
     for (size_t i = 0; i < v->teller_count; i++) {
         const struct teller *t = &v->tellers[i];
         if (t->call == NULL && t->due_ms < next) {
