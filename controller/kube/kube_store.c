@@ -59,6 +59,7 @@ struct kube_store {
     struct loop_timer *resync;
     struct backoff backoff;
     bool backing_off;    /* WAITING: for a failure to pass */
+    bool kicked;         /* since it last went well */
     bool said_failing;   /* a warning is out */
     int64_t failed_ms;   /* last; INT64_MIN: never */
     int64_t followed_ms; /* a stream was up; INT64_MIN: never */
@@ -137,6 +138,7 @@ static void on_watch_event(void *arg, struct kube_watch_event *e)
     AUTO(str) char *version = xstrdup(e->resource_version);
     bool initial_end = e->initial_end;
 
+    s->kicked = false;
     if (e->type != KUBE_WATCH_BOOKMARK) {
         on_change(s, e);
     }
@@ -285,7 +287,7 @@ static void say_recovered(struct kube_store *s)
 /* The objects are those of the cluster at version. */
 static void settle(struct kube_store *s)
 {
-    s->expired = false;
+    s->expired = s->kicked = false;
     s->complete = true;
     kube_objects_sweep(&s->objects);
     say_recovered(s);
@@ -394,7 +396,8 @@ static void on_server_back(void *arg)
 {
     struct kube_store *s = arg;
 
-    if (s->state == STORE_WAITING && s->backing_off) {
+    if (s->state == STORE_WAITING && s->backing_off && !s->kicked) {
+        s->kicked = true; /* once: it may be us alone whom it does not serve */
         wait_ms(s, backoff_between(0, KICK_MS));
     }
 }

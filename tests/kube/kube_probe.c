@@ -1,10 +1,11 @@
 /* kube-probe: the Kubernetes client (controller/kube) as a program, for tests and for hands:
- *     kube-probe watch GROUP/VERSION/PLURAL [--namespace NS] [--selector L]   until SIGTERM
- *     kube-probe list GROUP/VERSION/PLURAL ...                                once, live
- *     kube-probe get PATH                                                     one request
- *     kube-probe apply GROUP/VERSION/PLURAL                                   of JSON on stdin
- *     kube-probe lease NAME --identity ID                                     until SIGTERM
- *     kube-probe event REASON NOTE --count N                                  about the namespace
+ *     kube-probe [OPTIONS] watch GROUP/VERSION/PLURAL   follows it until SIGTERM
+ *     kube-probe [OPTIONS] list GROUP/VERSION/PLURAL    once, live
+ *     kube-probe [OPTIONS] get PATH                     one request
+ *     kube-probe [OPTIONS] apply GROUP/VERSION/PLURAL   the JSON on standard input, server-side
+ *     kube-probe [OPTIONS] lease NAME                   takes and holds it until SIGTERM
+ *     kube-probe [OPTIONS] event REASON NOTE            says it --count times
+ * SIGUSR1: a line with what a watch holds, and the metrics.
  * It prints one JSON object a line on standard output. "v1/pods" is the core group. */
 #include "common/config.h"
 #include "common/log.h"
