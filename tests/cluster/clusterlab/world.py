@@ -36,6 +36,7 @@ class World:
         self.folder.chmod(0o755)
         self.lan = cluster.lan
         self.devices = []
+        self.devices_made = 0
         self.keys = {"VPN_SERVICE_API_KEY": secrets.token_hex(16),
                      "VPN_GUEST_API_KEY": secrets.token_hex(16),
                      "VPN_API_API_KEY": secrets.token_hex(16)}
@@ -100,8 +101,8 @@ class World:
 
     def device(self, start=True, known=True, **more):
         """A new one outside the cluster, which comes in by the front and the node port."""
-        number = len(self.devices) + 1
-        device = Device(self.lan, self.folder, number, self.tls / "ca.crt", self.cluster.name,
+        self.devices_made += 1
+        device = Device(self.lan, self.folder, self.devices_made, self.tls / "ca.crt", self.cluster.name,
                         network=self.cluster.network, **more)
         self.devices.append(device)
         host, port = self.cluster.entrance(device, self.node_port("openvpn"))
@@ -109,6 +110,13 @@ class World:
         if known:
             self.api.device(device.uuid, device.key, api_port=SUPERVISOR_PORT)
         return device.start() if start else device
+
+    def remove(self, *devices):
+        """As if they had never been: the API forgets them too."""
+        for device in devices:
+            self.devices.remove(device)
+            device.delete()
+            self.api.ask("DELETE", "/devices/" + device.uuid)
 
     def connect(self, device, port=HTTP_PORT, token=USER_TOKEN, node=None, **more):
         """As a caller from outside, at a node's port of the CONNECT proxy."""

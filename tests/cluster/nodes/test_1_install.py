@@ -34,8 +34,7 @@ def test_callers_are_refused_as_on_one_machine(world):
         with world.connect(offline) as answer:
             assert answer.status == 503
     finally:
-        world.devices.remove(offline)
-        offline.delete()
+        world.remove(offline)
 
 
 def test_the_api_itself_reaches_a_device(world):
@@ -50,8 +49,7 @@ def test_a_wrong_key_is_refused(world):
         wait_until(device.refusals, 30, "it is told")
         assert device.connections == 0
     finally:
-        world.devices.remove(device)
-        device.delete()
+        world.remove(device)
 
 
 def test_helm_test(world):

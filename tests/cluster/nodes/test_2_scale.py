@@ -83,9 +83,7 @@ def test_up_and_down(world):
         world.wait_agreed()
     finally:
         history.close()
-        for device in world.devices[4:]:
-            device.delete()
-        del world.devices[4:]
+        world.remove(*world.devices[4:])
 
 
 def test_nothing_is_left_under_the_instances_that_are_gone(world):

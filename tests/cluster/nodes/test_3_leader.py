@@ -58,8 +58,7 @@ def test_the_api_server_is_silent(world):
         time.monotonic() - began, sorted(grown.values())))
     assert all(kib < 4096 for kib in grown.values())
     assert [d.connections for d in world.devices[:-1]] == before
-    world.devices.remove(new)
-    new.delete()
+    world.remove(new)
 
 
 def alive(pid):

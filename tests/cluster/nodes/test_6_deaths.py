@@ -127,8 +127,7 @@ def test_what_devices_come_through_is_killed(world, container):
         new.wait_online(60)
         world.wait_agreed(10)
     finally:
-        world.devices.remove(new)
-        new.delete()
+        world.remove(new)
     assert {n: p["metadata"]["uid"] for n, p in world.instances().items()} == instances
 
 

@@ -17,8 +17,11 @@ def calls(cluster):
         if name.startswith(OURS) and "objectRef" in event:
             where = event["objectRef"]
             resource = "/".join(filter(None, [where["resource"], where.get("subresource")]))
-            yield (name.removeprefix(OURS), event["verb"], where.get("apiGroup", ""), resource,
-                   event["annotations"].get("authorization.k8s.io/decision"))
+            # Applying what is not there yet is a patch that takes the right to create.
+            created = event["verb"] == "patch" and event["responseStatus"]["code"] == 201
+            for verb in [event["verb"]] + ["create"] * created:
+                yield (name.removeprefix(OURS), verb, where.get("apiGroup", ""), resource,
+                       event["annotations"].get("authorization.k8s.io/decision"))
 
 
 def granted(world):
