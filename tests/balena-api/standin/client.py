@@ -29,7 +29,7 @@ class StandIn:
     def __init__(self, process, control_path):
         self.process = process
         self.control_path = str(control_path)
-        self.address = json.loads(read_line(process, 10))["api"]  # host:port
+        self.address = json.loads(read_line(process, 60))["api"]  # host:port
 
     @staticmethod
     def start(folder, keys, listen="127.0.0.1:0", prefix=(), extra=(), **popen):
