@@ -17,6 +17,7 @@ struct check { /* of one program */
     struct http_call *call;
     unsigned silent;
     pid_t asked, answered; /* which process; 0: none */
+    int64_t due_ms;        /* of the next question to one that answers */
 };
 
 struct local_health {
@@ -28,6 +29,11 @@ struct local_health {
 static pid_t pid_of(const struct check *c)
 {
     return local_programs_record(c->owner->o.programs, c->which)->process.id.pid;
+}
+
+static bool is_wanted(const struct check *c)
+{
+    return c->which != LOCAL_HAPROXY || !pool_is_udp(c->owner->o.pool);
 }
 
 static bool is_starting(const struct check *c)
@@ -92,14 +98,16 @@ static void ask(struct check *c)
 static void on_timer(void *arg)
 {
     struct local_health *h = arg;
+    int64_t now = clock_monotonic_ms();
     bool soon = false;
 
     for (int w = 0; w < LOCAL_PROGRAMS; w++) {
         struct check *c = &h->checks[w];
         if (local_programs_state(h->o.programs, c->which) != KEEPER_RUNNING) {
             c->silent = 0;
-            soon = true; /* it may be there in a moment */
-        } else if (c->call == NULL) {
+            soon = soon || is_wanted(c); /* it may be there in a moment */
+        } else if (c->call == NULL && (is_starting(c) || now >= c->due_ms)) {
+            c->due_ms = now + CHECK_MS;
             ask(c);
         }
         soon = soon || is_starting(c);
