@@ -1,9 +1,11 @@
 #include "controller/kube/bucket.h"
 
+#include <assert.h>
 #include <math.h>
 
 struct bucket bucket_make(double per_s, unsigned burst, int64_t now_ms)
 {
+    assert(per_s > 0);
     return (struct bucket){.per_s = per_s, .burst = burst, .tokens = burst, .at_ms = now_ms};
 }
 

@@ -162,11 +162,14 @@ static void count_answer(const struct kube_call *call, int status)
 
 /* --- what comes back --- */
 
+/* A server that told many to come again does not get them all at once. */
 static void call_pause(struct kube_call *call, int seconds)
 {
+    int64_t turn_ms = bucket_reserve(&call->client->retries, clock_monotonic_ms());
+
     call->state = CALL_PAUSED;
     call->retries++;
-    loop_timer_start(call->timer, (uint64_t)(seconds > 0 ? seconds : 1) * 1000, 0);
+    loop_timer_start(call->timer, (uint64_t)((seconds > 0 ? seconds : 1) * 1000 + turn_ms), 0);
 }
 
 static bool comes_again(const struct kube_call *call, const struct kube_answer *answer)

@@ -5,6 +5,8 @@
 
 #define DEFAULT_PER_S 50.0
 #define DEFAULT_BURST 100
+#define RETRIES_PER_S 10.0
+#define RETRY_BURST 10
 #define DEFAULT_RESPONSE ((size_t)8 << 20)
 #define IN_FLIGHT_MAX 256
 #define QUEUED_MAX 16384
@@ -183,6 +185,7 @@ int kube_client_new(struct loop *loop, const struct kube_client_options *options
     c->bucket =
         bucket_make(options->requests_per_s > 0 ? options->requests_per_s : DEFAULT_PER_S,
                     options->burst > 0 ? options->burst : DEFAULT_BURST, clock_monotonic_ms());
+    c->retries = bucket_make(RETRIES_PER_S, RETRY_BURST, clock_monotonic_ms());
     c->user_agent =
         xasprintf("User-Agent: %s", options->user_agent != NULL ? options->user_agent
                                                                 : "openbalena-vpn/" VPN_VERSION);

@@ -39,14 +39,14 @@ char *kube_path(const struct kube_resource *resource, const char *ns, const char
 /* --- an answer ---------------------------------------------------------------------------- */
 
 enum kube_outcome {
-    KUBE_OK,          /* 2xx */
-    KUBE_NOT_FOUND,   /* 404 */
-    KUBE_EXISTS,      /* 409 AlreadyExists: of a create */
-    KUBE_CONFLICT,    /* other 409: a resourceVersion, UID or field owner was not as we thought */
-    KUBE_EXPIRED,     /* 410: the resourceVersion or the continue token is too old */
-    KUBE_DENIED,      /* 401, 403 */
-    KUBE_INVALID,     /* 400, 413, 415, 422 and other 4xx: the same request would fail again */
-    KUBE_BUSY,        /* 429, 5xx: come again, not before retry_after_s */
+    KUBE_OK,        /* 2xx */
+    KUBE_NOT_FOUND, /* 404 */
+    KUBE_EXISTS,   /* 409 AlreadyExists: of a create. Perhaps our own whose answer was lost: look */
+    KUBE_CONFLICT, /* other 409: a resourceVersion, UID or field owner was not as we thought */
+    KUBE_EXPIRED,  /* 410: the resourceVersion or the continue token is too old */
+    KUBE_DENIED,   /* 401, 403 */
+    KUBE_INVALID,  /* 400, 413, 415, 422 and other 4xx: the same request would fail again */
+    KUBE_BUSY,     /* 429, 5xx: come again, not before retry_after_s */
     KUBE_UNREACHABLE, /* no answer. A write may have been carried out: look before doing it again */
 };
 
@@ -82,7 +82,8 @@ struct kube_request {         /* all borrowed during kube_client_send() only */
     const char *content_type; /* NULL: KUBE_JSON when there is a body */
     uint32_t timeout_ms;      /* of one attempt, waiting for credentials included; 0: 30 s */
     /* 429 and 5xx with Retry-After are tried up to 10 times, after the time they name, if trying
-     * again cannot do a thing twice: any method but POST, and no KUBE_JSON_PATCH. true: never. */
+     * again cannot do a thing twice: any method but POST, and no KUBE_JSON_PATCH. All together no
+     * faster than 10 a second. true: never. */
     bool once;
     /* Of what must not wait behind others (a Lease's renewal): a connection of its own, and not
      * counted by the bucket. */

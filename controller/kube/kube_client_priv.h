@@ -22,6 +22,7 @@ struct kube_client {
     struct kube_credentials *credentials;
     struct kube_channel *normal, *urgent; /* NULL: to be made for the next request */
     struct bucket bucket;
+    struct bucket retries;
     struct kube_call *first, *last; /* all */
     size_t count;
     char *user_agent; /* a header line */

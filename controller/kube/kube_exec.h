@@ -26,6 +26,9 @@ int kube_exec_start(struct loop *loop, const struct kube_config *config, kube_ex
                     void *arg, struct kube_exec_run **ret, struct err *err);
 void kube_exec_cancel(struct kube_exec_run *run); /* kills it; NULL is fine */
 
+/* --- kube_exec_credential.c --- */
+/* "KUBERNETES_EXEC_INFO=...": what it is told. Caller frees. */
+char *kube_exec_info(const struct kube_config *config);
 /* What was printed. Pure. */
 int kube_exec_parse(const char *text, size_t len, const char *api_version,
                     struct kube_exec_result *ret, struct err *err);

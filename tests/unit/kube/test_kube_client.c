@@ -240,6 +240,28 @@ static void test_busy_is_tried_again_when_told_and_safe(void **state)
     }
 }
 
+static void test_many_refusals_come_back_one_by_one(void **state)
+{
+    (void)state;
+    enum { CALLS = 20 };
+    open_client(&(struct kube_client_options){0});
+    struct kube_request request = request_of("GET", NULL);
+    for (int i = 0; i < CALLS; i++) {
+        kube_client_send(client, &request, NULL, NULL);
+    }
+    int64_t refused_ms = clock_monotonic_ms();
+    for (int i = 0; i < CALLS; i++) {
+        TAKE_REQUEST();
+        fake_answer(429, "Retry-After: 1\r\n", "{}");
+    }
+    for (int i = 0; i < CALLS; i++) {
+        TAKE_REQUEST();
+        fake_answer(200, "", "{}");
+    }
+    RUN_UNTIL(got.done == CALLS);
+    assert_true(clock_monotonic_ms() - refused_ms >= 2000); /* 1 s, and 10 of them wait for 0.1 s */
+}
+
 static void test_once_is_once(void **state)
 {
     (void)state;
@@ -587,6 +609,7 @@ int main(void)
         client_test(test_apply_names_its_manager),
         client_test(test_a_bad_path_is_refused),
         client_test(test_busy_is_tried_again_when_told_and_safe),
+        client_test(test_many_refusals_come_back_one_by_one),
         client_test(test_once_is_once),
         client_test(test_the_bucket_holds_back_all_but_urgent_ones),
         client_test(test_a_refused_token_is_read_anew_once),
