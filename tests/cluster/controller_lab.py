@@ -117,6 +117,17 @@ def prepare(control_plane):
     return api
 
 
+def without_rules(api):
+    """The resource from now on as if the API server had no rules: what slips through them."""
+    def strip(node):
+        if isinstance(node, dict):
+            return {k: strip(v) for k, v in node.items() if k != "x-kubernetes-validations"}
+        return [strip(v) for v in node] if isinstance(node, list) else node
+
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpnpools.vpn.openbalena.io"
+    api.call("PUT", path, strip(api.get(path)))
+
+
 class Controller:
     """vpn-controller kubernetes, one process."""
 
@@ -328,7 +339,8 @@ class Sidecars:
         items = []
         for pod in self.api.pods():
             index = int(pod["metadata"]["labels"]["vpn.openbalena.io/index"])
-            phase = ("drained" if index in self.drained else
+            ready = conditions_of(pod["status"]).get("ContainersReady") == "True"
+            phase = ("starting" if not ready else "drained" if index in self.drained else
                      "draining" if index in told else "ready")
             items.append({"pool": "fleet", "index": index, "epoch": pod["metadata"]["uid"],
                           "serviceId": 100 + index, "proxy": "", "subnet": "", "connected": True,

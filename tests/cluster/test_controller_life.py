@@ -5,7 +5,8 @@ import pytest
 
 from clusterlab.wait import holds, wait_until
 from controller_lab import (NAMESPACE, Controller, Kubelet, Sidecars, acts_on_pods, conditions_of,
-                            phases, settled, control_plane_and_api)  # noqa: F401
+                            phases, settled, without_rules,
+                            control_plane_and_api)  # noqa: F401
 
 PODS = "/api/v1/namespaces/%s/pods" % NAMESPACE
 
@@ -212,11 +213,13 @@ def test_a_template_that_does_not_get_ready_stops_the_roll(lab):
 
 
 def test_a_spec_that_makes_no_sense_changes_nothing(lab):
-    """What the API server's rules do not see: here, no certificate's Secret is named."""
+    """What slipped through the API server's rules: here, no certificate's Secret is named."""
     api = lab.api
     lab.create(1)
     uid = api.pod("fleet-1")["metadata"]["uid"]
-    api.patch_pool({"replicas": 3, "openvpn": {"tls": {"secretName": None}}})
+    without_rules(api)
+    wait_until(lambda: api.patch_pool({"replicas": 3, "openvpn": {"tls": {"secretName": None}}}),
+               30, "the API server takes it")
     wait_until(lambda: degraded(api) == "InvalidSpec", 15, "it is said")
     condition = next(c for c in api.status()["conditions"] if c["type"] == "Degraded")
     assert "secretName" in condition["message"]
