@@ -21,6 +21,7 @@ NAMESPACE, RELEASE, POOL = "vpn", "vpn", "fleet"
 REGISTRY, REPOSITORY, TAG = "localhost", "openbalena-vpn", "dev"
 IMAGE = "%s/%s:%s" % (REGISTRY, REPOSITORY, TAG)
 KEEPALIVE_SECONDS, DRAIN_SECONDS, LOST_SECONDS = 10, 15, 20
+ONE_RECONNECT_SECONDS = 10  # a stock client waits 5 s before it connects again; then it shakes hands
 USER_TOKEN = "user-token-1"
 API_PORT = 8000
 
@@ -37,6 +38,7 @@ class World:
         self.lan = cluster.lan
         self.devices = []
         self.devices_made = 0
+        self.node_ports = {}
         self.keys = {"VPN_SERVICE_API_KEY": secrets.token_hex(16),
                      "VPN_GUEST_API_KEY": secrets.token_hex(16),
                      "VPN_API_API_KEY": secrets.token_hex(16)}
@@ -146,7 +148,12 @@ class World:
         wait_until(self.agreed, timeout, "the API, the state service and the truth agree")
 
     def node_port(self, name):
-        """Of the Service port with that name."""
+        """Of the Service port with that name. Known by heart: the API server may be silent."""
+        if name not in self.node_ports:
+            self.node_ports[name] = self.ask_node_port(name)
+        return self.node_ports[name]
+
+    def ask_node_port(self, name):
         for service in self.kubectl.get("services", namespace=NAMESPACE):
             for port in service["spec"]["ports"]:
                 if port.get("name") == name and port.get("nodePort"):

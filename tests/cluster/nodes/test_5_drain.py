@@ -5,10 +5,7 @@ import time
 import pytest
 
 from clusterlab.wait import wait_until
-from clusterlab.world import aways
-
-# A stock client waits 5 s before it connects again; then it shakes hands.
-ONE_RECONNECT_SECONDS = 10
+from clusterlab.world import ONE_RECONNECT_SECONDS, aways
 
 
 @pytest.mark.parametrize("number", [0, 1])
