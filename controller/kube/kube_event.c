@@ -2,7 +2,7 @@
 
 #include "common/hashmap.h"
 #include "common/secret.h"
-#include "controller/kube/bucket.h"
+#include "controller/kube/kube_event_limits.h"
 #include "controller/kube/kube_metrics.h"
 #include "controller/kube/kube_time.h"
 
@@ -12,13 +12,9 @@
 
 #define NOTE_MAX 1024 /* bytes; figures of the API */
 #define NAME_PART_MAX 200
-#define SERIES_MAX 2000         /* in memory */
-#define SIMILAR_MAX 10          /* different notes of a group ... */
-#define SIMILAR_MS (600 * 1000) /* ... in that time, more become one event */
+#define SERIES_MAX 2000 /* in memory */
 #define SERIES_IDLE_MS (6 * 60 * 1000)
 #define TELL_COUNTS_MS (30 * 1000)
-#define SPAM_BURST 25
-#define SPAM_PER_S (1.0 / 300)
 #define IN_FLIGHT_MAX 50
 #define FLUSH_MS 2000
 
@@ -30,20 +26,6 @@ struct series {
     unsigned told; /* count that the server knows; 0: not even the Event */
     bool writing;
     int64_t last_ms; /* Unix time */
-};
-
-/* Different notes on the same matter. */
-struct group {
-    char *key; /* object, type, reason, action */
-    unsigned notes;
-    int64_t since_ms; /* monotonic, as last_ms */
-    int64_t last_ms;
-};
-
-struct source { /* an object that events are about */
-    char *key;
-    struct bucket bucket;
-    int64_t last_ms;
 };
 
 struct write {
@@ -58,7 +40,8 @@ struct kube_event_writer {
     struct loop *loop;
     struct kube_client *client;
     char *controller, *instance;
-    struct hashmap series, groups, sources;
+    struct hashmap series;
+    struct kube_event_limits limits;
     struct write *writes;
     size_t in_flight;
     struct loop_timer *tick;
@@ -82,44 +65,18 @@ static void series_free(struct kube_event_writer *w, struct series *s)
     free(s);
 }
 
-static void group_free(struct group *g)
-{
-    free(g->key);
-    free(g);
-}
-
-static void source_free(struct source *s)
-{
-    free(s->key);
-    free(s);
-}
-
 static void forget_old(struct kube_event_writer *w)
 {
-    int64_t now = clock_monotonic_ms();
-    int64_t unix_now = clock_realtime_ms();
+    int64_t now = clock_realtime_ms();
 
     for (struct hashmap_iter i = {.map = &w->series}; hashmap_next(&i);) {
         struct series *s = i.value;
-        if (unix_now - s->last_ms > SERIES_IDLE_MS && s->count == s->told) {
+        if (now - s->last_ms > SERIES_IDLE_MS && s->count == s->told) {
             hashmap_remove(&w->series, s->key);
             series_free(w, s);
         }
     }
-    for (struct hashmap_iter i = {.map = &w->groups}; hashmap_next(&i);) {
-        struct group *g = i.value;
-        if (now - g->last_ms > SIMILAR_MS) {
-            hashmap_remove(&w->groups, g->key);
-            group_free(g);
-        }
-    }
-    for (struct hashmap_iter i = {.map = &w->sources}; hashmap_next(&i);) {
-        struct source *s = i.value;
-        if (now - s->last_ms > (int64_t)(SPAM_BURST / SPAM_PER_S * 1000)) { /* it is full again */
-            hashmap_remove(&w->sources, s->key);
-            source_free(s);
-        }
-    }
+    kube_event_limits_forget(&w->limits, clock_monotonic_ms());
 }
 
 /* --- writing --- */
@@ -238,7 +195,7 @@ static void on_tick(void *arg)
 
     tell_counts(w);
     forget_old(w);
-    if (w->series.count + w->groups.count + w->sources.count > 0) {
+    if (w->series.count + kube_event_limits_count(&w->limits) > 0) {
         arm(w);
     }
 }
@@ -291,52 +248,12 @@ static char *make_name(const struct kube_event_about *about)
     return xasprintf("%.*s.%016llx", NAME_PART_MAX, about->name, (unsigned long long)random);
 }
 
-/* The object's bucket: does it have one more? */
-static bool may_write(struct kube_event_writer *w, const struct kube_event_about *about)
-{
-    struct source *s = hashmap_get(&w->sources, about->uid);
-    int64_t now = clock_monotonic_ms();
-
-    if (s == NULL && w->sources.count >= SERIES_MAX) {
-        return false;
-    }
-    if (s == NULL) {
-        s = xcalloc(1, sizeof(*s));
-        s->key = xstrdup(about->uid);
-        s->bucket = bucket_make(SPAM_PER_S, SPAM_BURST, now);
-        hashmap_put(&w->sources, s->key, s);
-    }
-    s->last_ms = now;
-    return bucket_take(&s->bucket, now);
-}
-
-static struct group *group_for(struct kube_event_writer *w, const char *key)
-{
-    struct group *g = hashmap_get(&w->groups, key);
-    int64_t now = clock_monotonic_ms();
-
-    if (g == NULL && w->groups.count >= SERIES_MAX) {
-        return NULL;
-    }
-    if (g == NULL) {
-        g = xcalloc(1, sizeof(*g));
-        g->key = xstrdup(key);
-        g->since_ms = now;
-        hashmap_put(&w->groups, g->key, g);
-    }
-    if (now - g->since_ms > SIMILAR_MS) {
-        g->since_ms = now;
-        g->notes = 0;
-    }
-    g->last_ms = now;
-    return g;
-}
-
 static void say_first(struct kube_event_writer *w, const struct kube_event_about *about,
                       const char *key, const char *type, const char *reason, const char *action,
                       const char *note)
 {
-    if (w->series.count >= SERIES_MAX || !may_write(w, about)) {
+    if (w->series.count >= SERIES_MAX ||
+        !kube_event_limits_write(&w->limits, about->uid, clock_monotonic_ms())) {
         metric_inc(w->dropped);
         return;
     }
@@ -383,11 +300,7 @@ static void say(struct kube_event_writer *w, const struct kube_event_about *abou
     if (is_again(w, key)) {
         return;
     }
-    struct group *g = group_for(w, matter);
-    if (g == NULL || g->notes < SIMILAR_MAX) {
-        if (g != NULL) {
-            g->notes++;
-        }
+    if (kube_event_limits_note(&w->limits, matter, clock_monotonic_ms())) {
         say_first(w, about, key, type, reason, action, note);
         return;
     }
@@ -446,8 +359,7 @@ struct kube_event_writer *kube_event_writer_new(struct loop *loop,
     w->instance = xstrdup(options->instance);
     cut(w->instance, 128);
     hashmap_init(&w->series);
-    hashmap_init(&w->groups);
-    hashmap_init(&w->sources);
+    kube_event_limits_init(&w->limits);
     w->tick = loop_timer_new(loop, on_tick, w);
     w->flush = loop_timer_new(loop, on_flush, w);
     w->written = kube_metric(METRIC_COUNTER, "kube_events_total",
@@ -471,15 +383,8 @@ void kube_event_writer_close(struct kube_event_writer *w)
     for (struct hashmap_iter i = {.map = &w->series}; hashmap_next(&i);) {
         series_free(w, i.value);
     }
-    for (struct hashmap_iter i = {.map = &w->groups}; hashmap_next(&i);) {
-        group_free(i.value);
-    }
-    for (struct hashmap_iter i = {.map = &w->sources}; hashmap_next(&i);) {
-        source_free(i.value);
-    }
     hashmap_clear(&w->series);
-    hashmap_clear(&w->groups);
-    hashmap_clear(&w->sources);
+    kube_event_limits_clear(&w->limits);
     loop_timer_close(w->tick);
     loop_timer_close(w->flush);
     free(w->controller);

@@ -2,6 +2,7 @@
 #include "controller/kube/bucket.h"
 #include "controller/kube/expectations.h"
 #include "controller/kube/kube_client.h"
+#include "controller/kube/kube_event_limits.h"
 #include "controller/kube/kube_items.h"
 #include "controller/kube/kube_time.h"
 #include "controller/kube/kube_watch_event.h"
@@ -268,6 +269,55 @@ static void test_expectations_become_overdue_and_are_bounded(void **state)
     assert_int_equal(expectations_count(&e), 0);
 }
 
+/* --- how much is said --- */
+
+static void test_notes_on_a_matter_are_limited_for_ten_minutes(void **state)
+{
+    (void)state;
+    struct kube_event_limits l;
+    kube_event_limits_init(&l);
+    for (int i = 0; i < 10; i++) {
+        assert_true(kube_event_limits_note(&l, "a", 0));
+    }
+    assert_false(kube_event_limits_note(&l, "a", 600 * 1000));
+    assert_true(kube_event_limits_note(&l, "b", 0));
+    assert_true(kube_event_limits_note(&l, "a", 600 * 1000 + 1));
+    kube_event_limits_forget(&l, 600 * 1000 + 1);
+    assert_int_equal(kube_event_limits_count(&l), 1); /* "b" is long past */
+    kube_event_limits_clear(&l);
+}
+
+static void test_an_object_has_25_events_and_one_each_5_minutes(void **state)
+{
+    (void)state;
+    struct kube_event_limits l;
+    kube_event_limits_init(&l);
+    for (int i = 0; i < 25; i++) {
+        assert_true(kube_event_limits_write(&l, "u", 0));
+    }
+    assert_false(kube_event_limits_write(&l, "u", 299 * 1000));
+    assert_true(kube_event_limits_write(&l, "u", 301 * 1000));
+    assert_false(kube_event_limits_write(&l, "u", 301 * 1000));
+    assert_true(kube_event_limits_write(&l, "v", 0));
+    kube_event_limits_clear(&l);
+}
+
+static void test_what_is_kept_in_mind_is_bounded(void **state)
+{
+    (void)state;
+    struct kube_event_limits l;
+    kube_event_limits_init(&l);
+    for (int i = 0; i < KUBE_EVENT_LIMITS_MAX; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "%d", i);
+        assert_true(kube_event_limits_note(&l, key, 0));
+        assert_true(kube_event_limits_write(&l, key, 0));
+    }
+    assert_false(kube_event_limits_note(&l, "x", 0));
+    assert_false(kube_event_limits_write(&l, "x", 0));
+    kube_event_limits_clear(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +329,9 @@ int main(void)
         cmocka_unit_test(test_lines_of_a_watch),
         cmocka_unit_test(test_expectations_are_met_by_name),
         cmocka_unit_test(test_expectations_become_overdue_and_are_bounded),
+        cmocka_unit_test(test_notes_on_a_matter_are_limited_for_ten_minutes),
+        cmocka_unit_test(test_an_object_has_25_events_and_one_each_5_minutes),
+        cmocka_unit_test(test_what_is_kept_in_mind_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
