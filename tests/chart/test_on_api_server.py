@@ -123,7 +123,7 @@ def test_a_release_of_everything_else_leaves_scale_and_openvpn(control_plane, ku
 
 def test_values_that_were_set_and_are_not_any_more_are_taken_back(control_plane, kubectl, namespace,
                                                                  release, tmp_path, definition):
-    values = [*GIVEN, "--set", "crds.install=false"]
+    values = GIVEN
     more = [*values, "--set", "pool.drain.timeoutSeconds=60", "--set", "pool.throttle.down=1mbit",
             "--set", "pool.throttle.up=1mbit"]
     release("install", "vpn", CHART, *more, "--no-hooks")
@@ -137,7 +137,7 @@ def test_values_that_were_set_and_are_not_any_more_are_taken_back(control_plane,
 
 def test_as_part_of_the_manifest(kubectl, namespace, release, definition):
     """pool.by=manifest: what stays is looked up; uninstalling removes the pool with the rest."""
-    values = [*GIVEN, "--set", "crds.install=false", "--set", "pool.by=manifest"]
+    values = [*GIVEN, "--set", "pool.by=manifest"]
     release("install", "vpn", CHART, *values)
     kubectl.run("-n", namespace, "scale", "vpnp/fleet", "--replicas=7")
     release("upgrade", "vpn", CHART, *values, "--set", "image.tag=next", "--set", "pool.replicas=3",
@@ -168,6 +168,26 @@ def test_an_upgrade_brings_a_new_definition(control_plane, kubectl, namespace, r
     remove_definition(kubectl)
 
 
+def test_the_definition_is_one_releases(kubectl, namespace, release, definition, control_plane):
+    """One that is there is left alone, until it is said to be this release's."""
+    annotations = lambda: kubectl.get("crd", DEFINITION)["metadata"].get("annotations", {})  # noqa: E731
+    kubectl.run("annotate", "crd", DEFINITION, "note=mine")
+    assert "belongs to nobody, and was left as it is" in release("install", "vpn", CHART, *GIVEN, "--no-hooks")
+    assert "helm.sh/resource-policy" not in annotations()
+    kubectl.run("label", "crd", DEFINITION, "app.kubernetes.io/managed-by=Helm")
+    kubectl.run("annotate", "crd", DEFINITION, "meta.helm.sh/release-name=vpn",
+                "meta.helm.sh/release-namespace=" + namespace)
+    assert "was left as it is" not in release("upgrade", "vpn", CHART, *GIVEN, "--no-hooks")
+    assert annotations()["helm.sh/resource-policy"] == "keep" and annotations()["note"] == "mine"
+    kubectl.run("create", "namespace", "other")
+    done = helm("--kubeconfig", control_plane.kubeconfig, "--namespace", "other", "install", "vpn", CHART, *GIVEN,
+                "--no-hooks")
+    assert "belongs to release vpn in namespace " + namespace in done.stdout
+    helm("--kubeconfig", control_plane.kubeconfig, "--namespace", "other", "uninstall", "vpn")
+    release("uninstall", "vpn")
+    assert kubectl.get("crd", DEFINITION)
+
+
 @pytest.mark.parametrize("kind, words", [
     ("LoadBalancer", "loadBalancer.ingress"), ("NodePort", "nodePort"),
     ("ClusterIP", "vpn-devices.{ns}.svc:443")])
@@ -181,7 +201,7 @@ def test_notes_say_how_to_connect(namespace, release, kind, words):
 
 def test_the_jobs_role_suffices_for_its_pool_and_no_other(control_plane, kubectl, namespace, release, tmp_path,
                                                           definition):
-    values = [*GIVEN, "--set", "crds.install=false"]
+    values = GIVEN
     release("install", "vpn", CHART, *values, "--no-hooks")
     account = "system:serviceaccount:%s:vpn-setup" % namespace
     as_job = control_plane.authority.kubeconfig(
@@ -201,7 +221,7 @@ def test_the_jobs_role_suffices_for_its_pool_and_no_other(control_plane, kubectl
 
 def test_a_pool_beyond_the_rules_is_refused_in_words(control_plane, kubectl, namespace, release, tmp_path,
                                                     definition):
-    values = [*GIVEN, "--set", "crds.install=false", "--set", "pool.network.baseSubnet=10.0.0.1/8"]
+    values = [*GIVEN, "--set", "pool.network.baseSubnet=10.0.0.1/8"]
     release("install", "vpn", CHART, *values, "--no-hooks")
     with pytest.raises(AssertionError, match="has host bits set"):
         apply_pool(control_plane, kubectl, namespace, tmp_path, values)

@@ -55,6 +55,22 @@ vpn.openbalena.io/pool: {{ .Values.pool.name }}
 {{- end -}}
 {{- end }}
 
+{{/* The definition is there already, and somebody else's: "release NAME in namespace NS", or "nobody". One a
+     cluster is enough; whose it is upgrades it. Empty: it is ours, or there is none. */}}
+{{- define "vpn.foreignDefinition" -}}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "vpnpools.vpn.openbalena.io" -}}
+{{- if $crd -}}
+{{- $annotations := $crd.metadata.annotations | default dict -}}
+{{- $name := index $annotations "meta.helm.sh/release-name" | default "" -}}
+{{- $namespace := index $annotations "meta.helm.sh/release-namespace" | default "" -}}
+{{- if not $name -}}
+nobody
+{{- else if or (ne $name .Release.Name) (ne $namespace .Release.Namespace) -}}
+release {{ $name }} in namespace {{ $namespace }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "vpn.apiSecretName" -}}
 {{- .Values.keys.existingSecret | default "openbalena-vpn" -}}
 {{- end }}
