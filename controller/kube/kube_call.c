@@ -213,6 +213,16 @@ static void call_answered(struct kube_call *call, int status, const char *body, 
     call_end(call, &parts);
 }
 
+/* http_client names the request as well, by its URL: once is enough. */
+static const char *reason_in(const struct kube_call *call, const char *text)
+{
+    AUTO(str)
+    char *named = xasprintf("%s %s%s: ", call->method, call->client->config->server, call->path);
+    size_t len = strlen(named);
+
+    return strncmp(text, named, len) == 0 ? text + len : text;
+}
+
 /* A refusal that is too long to be gathered is a refusal all the same. */
 static void on_http(void *arg, int result, const struct http_response *res, const struct err *err)
 {
@@ -228,7 +238,7 @@ static void on_http(void *arg, int result, const struct http_response *res, cons
             kube_client_heard(c, false);
         }
         count(call, "<error>");
-        call_fail(call, result, err->text);
+        call_fail(call, result, reason_in(call, err->text));
         return;
     }
     kube_client_heard(c, true);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MARGIN_MS 5000
+#define MARGIN_MS 5000        /* after the time at which the server is to end it */
 #define LINE_EXTRA 1024       /* bytes of an event around its object */
 #define SHORT_MS 1000         /* a watch that ends sooner, with nothing said, is a fault */
 #define INITIAL_IDLE_MS 30000 /* initial events come at once, or this server does not send them */
@@ -176,6 +176,11 @@ static char *make_query(const struct kube_watch_options *o)
                      version, o->selectors);
 }
 
+static uint32_t margin_ms(uint32_t timeout_ms)
+{
+    return timeout_ms / 2 < MARGIN_MS ? timeout_ms / 2 : MARGIN_MS;
+}
+
 int kube_watch_start(struct kube_client *client, const struct kube_watch_options *options,
                      struct kube_watch **ret, struct err *err)
 {
@@ -188,7 +193,7 @@ int kube_watch_start(struct kube_client *client, const struct kube_watch_options
         .query = query,
         .on_done = on_done,
         .on_body = on_bytes,
-        .timeout_ms = options->timeout_ms + MARGIN_MS,
+        .timeout_ms = options->timeout_ms + margin_ms(options->timeout_ms),
         .arg = w,
     };
 

@@ -150,6 +150,7 @@ static void test_half_sent_json_is_no_answer(void **state)
     RUN_UNTIL(got.done);
     assert_int_equal(got.outcome, KUBE_UNREACHABLE);
     assert_int_equal(got.status, 0);
+    assert_null(strstr(got.text, api.address)); /* "PUT /api/v1/x: why", no URL */
 }
 
 static void test_the_request_says_who_and_what(void **state)
