@@ -78,7 +78,10 @@ function(vpn_fuzz_target name)
   if(VPN_FUZZ)
     add_executable(${name} ${sources})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-    add_test(NAME ${name} COMMAND ${name} -runs=20000 -max_total_time=20 "${corpus}")
+    # What it finds goes into the first folder, so that the tree stays as it is.
+    file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/corpus/${name}")
+    add_test(NAME ${name} COMMAND ${name} -runs=20000 -max_total_time=20
+      "${PROJECT_BINARY_DIR}/corpus/${name}" "${corpus}")
   else()
     add_executable(${name} ${sources} "${PROJECT_SOURCE_DIR}/tests/fuzz/run_corpus.c")
     add_test(NAME ${name} COMMAND ${name} "${corpus}")
