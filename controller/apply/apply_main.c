@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PAUSE_MS 1000
-#define KEPT_BACK_MS 30000 /* of one request */
+#define REQUEST_MS 30000 /* then it counts as unanswered */
 
 static const struct kube_resource pools = {"vpn.openbalena.io", "v1alpha1", "vpnpools"};
 
@@ -115,7 +115,7 @@ static void look(void *arg)
     struct err err = {0};
     AUTO(str) char *path = kube_path(&pools, a->ns, a->pool.name, NULL);
     const struct kube_request request = {
-        .method = "GET", .path = path, .timeout_ms = KEPT_BACK_MS, .on_done = on_looked, .arg = a};
+        .method = "GET", .path = path, .timeout_ms = REQUEST_MS, .on_done = on_looked, .arg = a};
 
     if (kube_client_send(a->client, &request, NULL, &err) < 0) {
         fail(a, err.text);
