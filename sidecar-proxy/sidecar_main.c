@@ -148,6 +148,19 @@ static int load_api(struct settings *s, struct err *err)
     return r < 0 ? r : balena_api_ca_from_env(&s->api_ca, err);
 }
 
+/* "$(POD_IP):3128" of a Pod with an IPv6 address has no brackets. */
+static void bracket_advertised(struct settings *s)
+{
+    const char *last = s->proxy_advertise != NULL ? strrchr(s->proxy_advertise, ':') : NULL;
+
+    if (last != NULL && s->proxy_advertise[0] != '[' && strchr(s->proxy_advertise, ':') != last) {
+        char *bracketed =
+            xasprintf("[%.*s]%s", (int)(last - s->proxy_advertise), s->proxy_advertise, last);
+        free(s->proxy_advertise);
+        s->proxy_advertise = bracketed;
+    }
+}
+
 static int settings_load(struct settings *s, int argc, char **argv, struct err *err)
 {
     int r = load_options(s, argc, argv, err);
@@ -158,6 +171,7 @@ static int settings_load(struct settings *s, int argc, char **argv, struct err *
     if (r == 0) {
         r = load_api(s, err);
     }
+    bracket_advertised(s);
     s->sidecar.pool = s->pool;
     s->sidecar.epoch = s->epoch;
     s->sidecar.management = s->management;

@@ -155,6 +155,16 @@ def test_openvpn_waits_for_its_sidecar(pod):
     assert "tun1" in pod.machine.run("ip", "-br", "link").stdout
 
 
+def test_pod_with_an_ipv6_address(pod):
+    """$(POD_IP):3128 has no brackets there."""
+    pod.start_state(STATE_A)
+    pod.start_sidecar("--proxy-advertise", "fd00::5:3128")
+    pod.start_openvpn()
+    pod.wait_ready()
+    wait_until(lambda: [i["proxy"] for i in pod.state(STATE_A).instances()] == ["[fd00::5]:3128"],
+               10, "told with brackets")
+
+
 # --- state services ---
 
 
