@@ -1,9 +1,11 @@
 # One image for every part: see deploy/image/README.md.
-FROM debian:trixie-slim AS build
+FROM debian:trixie-slim AS tools
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends gcc libc6-dev \
         cmake ninja-build pkg-config libuv1-dev libcurl4-openssl-dev libwebsockets-dev \
         libwebsockets-evlib-uv libyaml-dev libcjson-dev libssl-dev
+
+FROM tools AS build
 COPY . /source
 RUN cmake -S /source -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
         -DCMAKE_INSTALL_PREFIX=/usr \
@@ -11,7 +13,7 @@ RUN cmake -S /source -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTI
     && DESTDIR=/installed cmake --install /build --strip \
     && install -m 755 -t /installed/usr/bin /source/deploy/image/vpn-openvpn
 
-FROM debian:trixie-slim AS runtime
+FROM debian:trixie-slim AS packages
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends openvpn haproxy \
         nftables iproute2 ca-certificates libuv1t64 libcurl4t64 libwebsockets19t64 \
@@ -24,6 +26,8 @@ RUN apt-get update -q \
         /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/i18n /usr/lib/*/perl* \
         /usr/share/perl* /usr/lib/udev /usr/share/zoneinfo /usr/share/bash-completion \
         /usr/lib/*/gconv /tmp/* /run/* /root/.??*
+
+FROM packages AS runtime
 COPY --from=build /installed /
 
 # As one layer: what was thrown away does not count.

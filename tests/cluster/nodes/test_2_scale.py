@@ -94,8 +94,7 @@ def test_nothing_is_left_under_the_instances_that_are_gone(world):
     """Burials: the API lists no device under an id that nobody serves any more."""
     serving = {i["serviceId"] for i in world.state.instances()}
     devices = [d for d in world.api.view()["devices"] if d["is_connected_to_vpn"]]
-    assert {d["service_instance"] if "service_instance" in d else
-            d["is_managed_by__service_instance"] for d in devices} <= serving
+    assert {d["is_managed_by__service_instance"] for d in devices} <= serving
 
 
 def test_an_autoscaler_reads_and_writes_it(world):
