@@ -290,6 +290,18 @@ static void ask_planner(struct pool_run *run, const struct pods_seen *seen, size
 
 /* --- conditions --- */
 
+/* Nothing waits for being made any more: what went wrong with it is over. */
+static void forgive_creates(struct pool_run *run)
+{
+    for (size_t n = 0; n < run->status.count; n++) {
+        const struct pool_instance *i = &run->status.instances[n];
+        if (i->phase == INDEX_STARTING && i->uid[0] == '\0') {
+            return;
+        }
+    }
+    run->why_failed[0] = '\0';
+}
+
 static void set_degraded(struct pool_run *run, const struct pods_seen *seen, size_t occupied_count)
 {
     struct pool_status *s = &run->status;
@@ -342,6 +354,7 @@ static void set_conditions(struct pool_run *run, const struct pods_seen *seen,
              run->spec.replicas);
     pool_status_condition(s, POOL_AVAILABLE, result.available,
                           result.available ? "EnoughReady" : "TooFewReady", message, seen->now_ms);
+    forgive_creates(run);
     set_degraded(run, seen, occupied_count);
     if (!result.progressing) {
         pool_status_condition(s, POOL_PROGRESSING, false, "Settled", "", seen->now_ms);

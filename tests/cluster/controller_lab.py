@@ -142,6 +142,7 @@ class Controller:
             self.name, self.program, "kubernetes", "--kubeconfig", self.kubeconfig, "--namespace",
             NAMESPACE, "--listen", "127.0.0.1:%d" % self.port, "--identity", self.name,
             env={"VPN_SERVICE_API_KEY": "key",
+                 "ASAN_OPTIONS": "quarantine_size_mb=1",  # else memory that is freed is kept
                  "API_INTERNAL_HOST": "127.0.0.1:%d" % self.api_port})
         return self
 
@@ -273,14 +274,15 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Sidecars:
-    """The state service, the balena API (which lists nobody) and all sidecars: every Pod's IP is one
+    """The state service, a balancer, the balena API (which lists nobody) and all sidecars: every Pod's IP is one
     of the loopback's, and what is told to drain is drained when the test says so. told: indices that
     were told; drained: those without a session; expected: what the controller said last; ill: the
-    balena API answers nothing sensible; asked: service instances whose devices were asked for."""
+    balena API answers nothing sensible; asked: service instances whose devices were asked for; listed: names that the
+    balancer lists."""
 
     def __init__(self, api):
         self.api, self.told, self.drained, self.expected = api, [], set(), None
-        self.ill, self.asked = False, set()
+        self.ill, self.asked, self.listed = False, set(), []
         self.net = "127.%d.%d" % (random.randint(10, 250), random.randint(1, 250))
         self.servers = []
         self.state_port = free_port()
@@ -312,6 +314,10 @@ class Sidecars:
                         r"is_managed_by__service_instance(?: |%20|[+])eq(?: |%20|[+])(\d+)",
                         self.path)))
                     self.answer(500 if sidecars.ill else 200, {"d": []})
+                elif self.path == "/v1/servers":
+                    self.answer(200, {"settled": True, "servers": [
+                        {"name": n, "address": "", "mode": "drain", "sessions": 0}
+                        for n in sidecars.listed]})
                 else:
                     self.answer(200, sidecars.instances() if index == 0 else {})
 

@@ -76,6 +76,23 @@ def test_one_marked_by_a_person_goes_first(lab):
     assert lab.sidecars.told[0][0] == 3
 
 
+def test_an_instance_is_ready_once_a_balancer_lists_it(lab):
+    api = lab.api
+    server = "127.0.0.1:%d" % lab.sidecars.state_port
+    api.create_pool(replicas=2, kubernetes={"state": server, "balancers": server})
+
+    def reasons():
+        return [i["reason"] for i in api.status()["instances"]]
+
+    wait_until(lambda: reasons() == ["WaitingForBalancer"] * 2, 20, "both wait for a balancer")
+    lab.sidecars.listed = ["fleet-2"]
+    wait_until(lambda: phases(api) == {1: "Starting", 2: "Ready"}, 10, "the listed one serves")
+    lab.sidecars.listed = ["fleet-1", "fleet-2"]
+    wait_until(lambda: settled(api), 10, "both serve")
+    lab.sidecars.listed = []  # a balancer that is started anew
+    holds(lambda: settled(api), 3, "they go on serving")
+
+
 def test_the_state_service_is_told_who_exists(lab):
     lab.create(2)
     uids = {i["uid"] for i in lab.api.status()["instances"]}
