@@ -4,9 +4,11 @@ fills in, what may change, and its scale and status. No webhook: all of it is th
 import copy
 import http.client
 import json
+import os
 import pathlib
 import re
 import ssl
+import subprocess
 import urllib.parse
 
 import pytest
@@ -17,6 +19,7 @@ from clusterlab.wait import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CRD = ROOT / "deploy/helm/open-balena-vpn/files/vpnpools.yaml"
+CONTROLLER = pathlib.Path(os.environ["VPN_BIN"]) / "vpn-controller"
 GROUP = "/apis/vpn.openbalena.io/v1alpha1"
 POOLS = GROUP + "/namespaces/default/vpnpools"
 
@@ -330,6 +333,38 @@ def test_fills_in_what_counts(api):
         "image": "vpn:1", "imagePullPolicy": "IfNotPresent", "apiSecretName": "openbalena-vpn",
         "apiConfigMapName": "openbalena-vpn", "state": "vpn-state:8090",
         "serviceAccountName": "default"}
+
+
+# --- the parser of pool files says the same ---
+
+def faults(spec, tmp_path):
+    """What vpn-controller finds wrong with that spec, without asking anybody."""
+    spec = copy.deepcopy(spec)
+    spec.setdefault("kubernetes", {}).setdefault("image", "vpn:1")
+    tls = spec.setdefault("openvpn", {}).setdefault("tls", {})
+    if not tls:
+        tls["secretName"] = "tls"
+    file = tmp_path / "pool.json"
+    file.write_text(json.dumps(pool(spec)))
+    done = subprocess.run([CONTROLLER, "apply", "-f", file, "--kubeconfig", "/nonexistent"],
+                          capture_output=True, text=True)
+    assert done.returncode in (1, 2), done
+    return done.stderr if done.returncode == 2 else ""
+
+
+# Only the API server knows what a quantity is. What a cluster needs is not asked of every file.
+NOT_THE_PARSERS = ("should match", "a cluster needs")
+
+
+@pytest.mark.parametrize("spec, field, text", BAD, ids=lambda value: None)
+def test_the_parser_refuses_it_too(spec, field, text, tmp_path):
+    if not any(words in text for words in NOT_THE_PARSERS):
+        assert faults(spec, tmp_path) != ""
+
+
+@pytest.mark.parametrize("spec", GOOD, ids=lambda value: None)
+def test_the_parser_takes_it_too(spec, tmp_path):
+    assert faults(spec, tmp_path) == ""
 
 
 # --- over time ---
