@@ -8,6 +8,8 @@ import json
 import os
 import pathlib
 import signal
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -380,14 +382,103 @@ def test_a_plugin_that_gives_a_certificate(start, plane, tmp_path):
 
 def test_a_server_by_another_name(start, plane, tmp_path):
     """tls-server-name is what the certificate must say, whatever the URL does."""
-    pki = plane.authority.folder
-    user = {"client-certificate": str(pki / "admin.crt"), "client-key": str(pki / "admin.key")}
-    good = write_kubeconfig(tmp_path / "good", plane, user,
+    good = write_kubeconfig(tmp_path / "good", plane, admin(plane),
                             {"tls-server-name": "kubernetes.default.svc"})
-    bad = write_kubeconfig(tmp_path / "bad", plane, user, {"tls-server-name": "other.example"})
+    bad = write_kubeconfig(tmp_path / "bad", plane, admin(plane),
+                           {"tls-server-name": "other.example"})
     assert start("get", "/version", kubeconfig=good).wait("answer")["outcome"] == "ok"
     answer = start("get", "/version", kubeconfig=bad).wait("answer")
     assert answer["outcome"] == "unreachable" and "other.example" in answer["text"]
+
+
+class Relay:
+    """A TCP relay to the API server; with proxy, one that wants an HTTP CONNECT first."""
+
+    def __init__(self, plane, address, proxy=False):
+        self.asked = []
+        relay = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                if proxy:
+                    relay.asked.append(self.rfile.readline().decode().strip())
+                    while self.rfile.readline().strip():
+                        pass
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                there = socket.create_connection((plane.address, plane.ports[2]))
+                up = threading.Thread(target=relay.copy, args=(self.connection, there), daemon=True)
+                up.start()
+                relay.copy(there, self.connection)
+                up.join()
+
+        class Server(socketserver.ThreadingTCPServer):
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            daemon_threads = True
+
+        self.server = Server((address, 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def copy(here, there):
+        try:
+            while block := here.recv(65536):
+                there.sendall(block)
+        except OSError:
+            pass
+        for sock in (here, there):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def admin(plane):
+    pki = plane.authority.folder
+    return {"client-certificate": str(pki / "admin.crt"), "client-key": str(pki / "admin.key")}
+
+
+def test_a_server_at_an_ipv6_address(start, plane, tmp_path):
+    with Relay(plane, "::1") as relay:
+        config = write_kubeconfig(tmp_path / "config", plane, admin(plane), {
+            "server": "https://[::1]:%d" % relay.port, "tls-server-name": "kubernetes"})
+        answer = start("get", "/version", kubeconfig=config).wait("answer")
+    assert answer["outcome"] == "ok", answer["text"]
+
+
+def test_through_a_proxy(start, plane, tmp_path):
+    with Relay(plane, "127.0.0.1", proxy=True) as relay:
+        config = write_kubeconfig(tmp_path / "config", plane, admin(plane), {
+            "proxy-url": "http://127.0.0.1:%d" % relay.port})
+        answer = start("get", "/version", kubeconfig=config).wait("answer")
+    assert answer["outcome"] == "ok", answer["text"]
+    assert relay.asked == ["CONNECT 127.0.0.1:%d HTTP/1.1" % plane.ports[2]]
+
+
+def test_a_server_without_initial_events(start, tmp_path):
+    """It refuses them; the store is the same by list and watch."""
+    plane = ControlPlane(tmp_path / "plane")
+    try:
+        plane.up(["--feature-gates=WatchList=false"])
+        api = Api(plane)
+        api.put_map("one", "1", "without")
+        probe = start("watch", "v1/configmaps", "--selector", "group=without",
+                      kubeconfig=plane.kubeconfig)
+        assert probe.wait("synced")["count"] == 1
+        api.put_map("two", "1", "without")
+        wait_until(lambda: probe.names() == ["one", "two"], 20, "it follows")
+        assert probe.end() == 0
+        audit = plane.audit_log.read_text()
+        assert "sendInitialEvents=true" in audit and "resourceVersion=0" in audit
+    finally:
+        plane.down()
 
 
 def test_a_certificate_that_is_replaced(start, api, plane, tmp_path):
