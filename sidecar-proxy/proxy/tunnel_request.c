@@ -319,9 +319,8 @@ enum tunnel_event tunnel_watch_client(struct tunnel *t)
 
 enum tunnel_event tunnel_answer_late(struct tunnel *t)
 {
-    return tunnel_refuse_with(t, 504,
-                              t->ask->granted ? "the device was not found in time"
-                                              : "no decision about the caller in time");
+    /* Which of the two it waits for is the main loop's to know. */
+    return tunnel_refuse_with(t, 504, "no decision about the caller, or no device, in time");
 }
 
 static int retry_after(int status)
