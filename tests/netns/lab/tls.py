@@ -4,7 +4,8 @@ import pathlib
 
 from lab.netns import run
 
-_SERVER = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n"
+_SERVER = ("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n"
+           "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
 
 
 def make(folder):
@@ -15,7 +16,8 @@ def make(folder):
     extensions.write_text(_SERVER)
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     run("openssl", "req", "-x509", *new_key, "-keyout", folder / "ca.key", "-out",
-        folder / "ca.crt", "-days", "30", "-subj", "/CN=throwaway VPN CA")
+        folder / "ca.crt", "-days", "30", "-subj", "/CN=throwaway VPN CA", "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign")
     run("openssl", "req", *new_key, "-keyout", folder / "server.key", "-out",
         folder / "server.csr", "-subj", "/CN=vpn.example")
     run("openssl", "x509", "-req", "-in", folder / "server.csr", "-CA", folder / "ca.crt",
