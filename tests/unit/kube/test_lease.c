@@ -205,6 +205,19 @@ static void test_another_holder_ends_it_at_once(void **state)
     assert_string_equal(leader, "other");
 }
 
+/* It may have been led by another, who gave it up, since we last looked. */
+static void test_a_lease_that_is_empty_or_gone_is_not_ours(void **state)
+{
+    (void)state;
+    become_leader();
+    take("PUT", PATH "/l");
+    fake_answer(404, "", "{\"reason\":\"NotFound\"}");
+    take("GET", PATH "/l");
+    fake_answer(200, "", LEASE("", "9", LONG_AGO));
+    RUN_UNTIL(stopped);
+    assert_false(lease_is_held(lease));
+}
+
 static void test_an_api_that_fails_ends_it_at_the_deadline(void **state)
 {
     (void)state;
@@ -285,6 +298,7 @@ int main(void)
         lease_test(test_expiry_is_what_we_observe),
         lease_test(test_renewals_go_on_and_a_conflict_is_looked_into),
         lease_test(test_another_holder_ends_it_at_once),
+        lease_test(test_a_lease_that_is_empty_or_gone_is_not_ours),
         lease_test(test_an_api_that_fails_ends_it_at_the_deadline),
         lease_test(test_a_silent_api_ends_it_at_the_deadline),
         lease_test(test_release_lets_the_next_one_in),
