@@ -173,7 +173,7 @@ static void identity_clear(struct identity *i)
 
 int kube_objects_put(struct kube_objects *o, cJSON *object, struct err *err)
 {
-    struct identity i;
+    struct identity i = {0};
     int r = read_identity(object, &i, err);
 
     if (r < 0) {
@@ -187,7 +187,7 @@ int kube_objects_put(struct kube_objects *o, cJSON *object, struct err *err)
 
 int kube_objects_remove(struct kube_objects *o, cJSON *object, struct err *err)
 {
-    struct identity i;
+    struct identity i = {0};
     int r = read_identity(object, &i, err);
 
     if (r < 0) {
