@@ -2,7 +2,7 @@
 # a refusal, which only the balena API can have given. As a caller: the CONNECT proxy refuses, too.
 set -eu
 uuid=$(tr -d - </proc/sys/kernel/random/uuid)
-cd /tmp
+cd "${WORK_DIR:-/tmp}"
 printf '%s\n%s\n' "$uuid" no-key >credentials
 chmod 600 credentials
 
@@ -24,13 +24,13 @@ caller_is_refused() {
 }
 
 attempt() { # NAME WHAT TO-SHOW
-    for i in 1 2 3 4 5 6; do
+    for _ in $(seq "${ATTEMPTS:-6}"); do
         if "$1"; then
             say "fine: $2"
             return 0
         fi
         say "not yet: $2"
-        sleep 5
+        sleep "${PAUSE_SECONDS:-5}"
     done
     eval "$3"
     return 1
