@@ -174,6 +174,10 @@ static int add_workers(struct proxy *p, const struct proxy_options *options, str
         return r;
     }
     r = check_free(&address);
+    if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && options->listen[0] == ':') {
+        address_of("0.0.0.0", address_port(&address), &address); /* a machine without IPv6 */
+        r = check_free(&address);
+    }
     if (r < 0) {
         return err_set(err, r, "listen on '%s'", options->listen);
     }
