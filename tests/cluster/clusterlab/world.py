@@ -118,7 +118,8 @@ class World:
         for device in devices:
             self.devices.remove(device)
             device.delete()
-            self.api.ask("DELETE", "/devices/" + device.uuid)
+            if device.uuid in self.api.devices():
+                self.api.ask("DELETE", "/devices/" + device.uuid)
 
     def connect(self, device, port=HTTP_PORT, token=USER_TOKEN, node=None, **more):
         """As a caller from outside, at a node's port of the CONNECT proxy."""

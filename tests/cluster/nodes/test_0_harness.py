@@ -17,7 +17,8 @@ OPENVPN = {
              "--proto", "tcp-server", "--port", "1194"],
     "env": [{"name": "VPN_NFT_RULES", "value": "table inet harness {\n}"}],
     "securityContext": {"capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}},
-    "volumeMounts": [{"name": "tun", "mountPath": "/dev/net/tun"}]}
+    "volumeMounts": [{"name": "tun", "mountPath": "/dev/net/tun"},
+                     {"name": "run", "mountPath": "/run/openvpn"}]}
 
 SIDECAR = {
     "name": "sidecar", "imagePullPolicy": "Never", "restartPolicy": "Always",
@@ -31,7 +32,8 @@ def pod_spec(image, **openvpn):
     return {"terminationGracePeriodSeconds": 5,
             "initContainers": [{**SIDECAR, "image": image}],
             "containers": [{**OPENVPN, "image": image, **openvpn}],
-            "volumes": [{"name": "tun", "hostPath": {"path": "/dev/net/tun",
+            "volumes": [{"name": "run", "emptyDir": {}},
+                        {"name": "tun", "hostPath": {"path": "/dev/net/tun",
                                                      "type": "CharDevice"}}]}
 
 

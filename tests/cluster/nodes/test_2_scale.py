@@ -71,7 +71,9 @@ def test_up_and_down(world):
         wait_until(lambda: scale_view(world)["status"]["replicas"] == 1, 2, "the scale says 1")
         assert scale_view(world)["status"]["selector"] == "vpn.openbalena.io/pool=" + POOL
         world.wait_pool(1, 120)
-        gone = history.check()
+        names = {"%s-%d" % (POOL, index) for index in range(1, 6)} - set(world.instances())
+        gone = wait_until(lambda: (lambda g: g if names <= set(g) else None)(history.check()), 10,
+                          "the watch has seen them go")
         left = index_of(next(iter(world.instances().values())))
         for device in world.devices:
             was, connections = before[device.uuid]
