@@ -7,9 +7,8 @@
 #include <string.h>
 
 #define SYNC_EVERY_MS 1000
-#define RETRY_MS 100 /* while haproxy does not answer: it has just been started */
-#define STEP_MS 50   /* between a server's steps that take their time: shut connections, their end \
-                      */
+#define RETRY_MS 100  /* while haproxy does not answer: it has just been started */
+#define STEP_MS 50    /* between a server's slow steps: connections shut, their end */
 #define QUICK_STEPS 3 /* in a row without that wait: a server comes in two, goes in three */
 #define PLAN_MAX ((size_t)SERVERS_MAX * 192)
 

@@ -1,5 +1,6 @@
 #include "sidecar-proxy/session/drain_command.h"
 
+#include "common/buf.h"
 #include "common/endpoint.h"
 #include "common/http_client.h"
 #include "common/json.h"
@@ -140,15 +141,18 @@ static void on_next(void *arg)
 
 static char *format_body(int64_t rate_per_minute, int64_t timeout_s)
 {
-    AUTO(str)
-    char *rate =
-        rate_per_minute > 0 ? xasprintf("\"ratePerMinute\":%lld", (long long)rate_per_minute)
-                            : xstrdup("");
-    AUTO(str)
-    char *timeout =
-        timeout_s >= 0 ? xasprintf("\"timeoutSeconds\":%lld", (long long)timeout_s) : xstrdup("");
+    struct buf out;
 
-    return xasprintf("{%s%s%s}", rate, rate[0] != '\0' && timeout[0] != '\0' ? "," : "", timeout);
+    buf_init(&out, 128);
+    buf_append_str(&out, "{");
+    if (rate_per_minute > 0) {
+        buf_printf(&out, "\"ratePerMinute\":%lld", (long long)rate_per_minute);
+    }
+    if (timeout_s >= 0) {
+        buf_printf(&out, "%s\"timeoutSeconds\":%lld", out.len > 1 ? "," : "", (long long)timeout_s);
+    }
+    buf_append_str(&out, "}");
+    return buf_take(&out);
 }
 
 static int read_control(struct drain_command *d, const char *control, struct err *err)
