@@ -25,6 +25,17 @@ def read_answer(s):
     return head + b"\r\n\r\n", rest
 
 
+def read_head_only(s):
+    """The answer's head; what follows stays in the socket, however much has come already."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        byte = s.recv(1)
+        if not byte:
+            break
+        data += byte
+    return data
+
+
 def ask(address, request):
     """Sends request, returns (answer's head, socket)."""
     s = dial(address)

@@ -268,9 +268,7 @@ def test_bytes_that_came_with_the_sidecars_200_are_never_lost(world, device):
     world.state.where[uuid] = f"127.0.0.1:{hop.port}"
     for _ in range(int(os.environ.get("PROXY_BANNERS", 200))):
         s = ask_raw(front(world), connect(uuid, 22, key))
-        head, rest = read_answer(s)
-        assert rest == b""
-        got = b""
+        head, got = read_answer(s)
         while len(got) < 16:
             piece = s.recv(100)
             assert piece, got
