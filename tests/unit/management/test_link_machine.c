@@ -13,12 +13,18 @@ struct told {
     struct link_clock now;
     size_t connects;
     size_t lost;
+    uint64_t generation;
+    bool began;
     bool stop_at_connect;
     char why[LINK_WHY_MAX];
 };
 
 static void on_generation(void *arg, uint64_t generation, int pid, bool began)
 {
+    struct told *t = arg;
+
+    t->generation = generation;
+    t->began = began;
 }
 
 static void on_client(void *arg, const struct link_client *c)
@@ -91,6 +97,37 @@ static void go_live(struct told *t)
 {
     arrive(t, "HEADER\tCLIENT_LIST\tClient ID\tVirtual Address\tCommon Name\r\nEND\r\n");
     assert_int_equal(t->machine.state, LINK_LIVE);
+}
+
+static void connect_again(struct told *t)
+{
+    link_machine_lost(&t->machine, t->now, "test");
+    t->now.monotonic_ms = link_machine_deadline(&t->machine);
+    link_machine_tick(&t->machine, t->now);
+    link_machine_connected(&t->machine, t->now);
+}
+
+/* In a container the pid is the same in each life: that it waits for a release tells them apart. */
+static void test_link_says_whether_a_life_has_just_begun(void **state)
+{
+    struct told *t = *state;
+
+    assert_int_equal(t->generation, 1);
+    assert_false(t->began);
+    connect_again(t);
+    arrive(t, ">INFO:OpenVPN Management Interface Version 5 -- \r\n"
+              "SUCCESS: pid=7\r\n");
+    assert_int_equal(t->generation, 1);
+    connect_again(t);
+    arrive(t, ">INFO:OpenVPN Management Interface Version 5 -- \r\n"
+              ">HOLD:Waiting for hold release:0\r\nSUCCESS: pid=7\r\n");
+    assert_int_equal(t->generation, 2);
+    assert_true(t->began);
+    connect_again(t);
+    arrive(t, ">INFO:OpenVPN Management Interface Version 5 -- \r\n"
+              "SUCCESS: pid=8\r\n");
+    assert_int_equal(t->generation, 3);
+    assert_false(t->began);
 }
 
 static void test_link_gives_up_a_resync_that_never_ends(void **state)
@@ -216,6 +253,7 @@ int main(void)
 #define WITH_LINK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_LINK(test_link_gives_up_a_resync_that_never_ends),
+        WITH_LINK(test_link_says_whether_a_life_has_just_begun),
         WITH_LINK(test_link_is_lost_when_its_queue_is_full),
         WITH_LINK(test_link_kills_clients_over_its_maximum),
         WITH_LINK(test_link_stamps_an_answer_with_its_own_time),
