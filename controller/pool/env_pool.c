@@ -473,7 +473,7 @@ int env_pool_load(const char *tls_dir, uint32_t cores, struct pool_object *ret, 
     default_replicas(&reader);
     default_prefix(&reader);
     read_pems(&reader, tls_dir, pem, warnings);
-    int r = object_read(&faults, reader.root, ret);
+    int r = object_read(&faults, NULL, reader.root, ret);
     if (r < 0) {
         env_pem_clear(pem);
     }

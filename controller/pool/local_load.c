@@ -55,22 +55,19 @@ void local_findings_print(const struct local_findings *f)
 
 /* --- the pool --- */
 
+static int load_file(const char *file, struct pool_object *ret, struct local_findings *f)
+{
+    return pool_object_load_local(file, ret, &f->errors, &f->warnings);
+}
+
 static int load_environment(const struct local_paths *paths, struct pool_object *ret,
                             struct env_pem *pem, struct local_findings *f)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int r = env_pool_load(paths->tls_dir, cores > 0 ? (uint32_t)cores : 1, ret, pem, &f->notes,
+                          &f->errors, &f->warnings);
 
-    return env_pool_load(paths->tls_dir, cores > 0 ? (uint32_t)cores : 1, ret, pem, &f->notes,
-                         &f->errors, &f->warnings);
-}
-
-static int check_machine(const char *name, const struct pool_object *pool,
-                         const struct local_paths *paths, struct local_findings *f)
-{
-    int r = pool_object_check_local(name, pool, &f->errors, &f->warnings);
-    int haproxy = local_haproxy_check(name, pool, paths, &f->errors);
-
-    return r < 0 ? r : haproxy;
+    return r < 0 ? r : pool_object_check_local("environment", ret, &f->errors, &f->warnings);
 }
 
 int local_load_pool(const struct local_settings *settings, const struct local_paths *paths,
@@ -78,12 +75,13 @@ int local_load_pool(const struct local_settings *settings, const struct local_pa
 {
     struct pool_object pool = {0};
     struct env_pem own = {0};
-    bool from_file = settings->file != NULL;
-    int r = from_file ? pool_object_load(settings->file, &pool, &findings->errors)
-                      : load_environment(paths, &pool, &own, findings);
+    const char *file = settings->file;
+    int r = file != NULL ? load_file(file, &pool, findings)
+                         : load_environment(paths, &pool, &own, findings);
 
-    if (r == 0) {
-        r = check_machine(from_file ? settings->file : "environment", &pool, paths, findings);
+    if (r == 0) { /* last: haproxy reads what would run, so there must be such a thing */
+        r = local_haproxy_check(file != NULL ? file : "environment", &pool, paths,
+                                &findings->errors);
     }
     if (r < 0) {
         pool_object_clear(&pool);

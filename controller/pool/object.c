@@ -318,7 +318,8 @@ void pool_errors_clear(struct pool_errors *e)
     e->count = 0;
 }
 
-int object_read(struct faults *faults, struct yaml_node *root, struct pool_object *ret)
+int object_read(struct faults *faults, struct faults *warnings, struct yaml_node *root,
+                struct pool_object *ret)
 {
     struct pool_object p;
 
@@ -327,6 +328,9 @@ int object_read(struct faults *faults, struct yaml_node *root, struct pool_objec
     schema_read(faults, root, "", object_fields, &p);
     if (root->kind == YAML_MAP) {
         object_rules_check(faults, root, &p);
+    }
+    if (root->kind == YAML_MAP && warnings != NULL) {
+        object_look(&p, faults, warnings);
     }
     if (faults->count > 0) {
         pool_object_clear(&p);
@@ -347,8 +351,8 @@ static void on_yaml_fault(void *arg, int line, int column, const char *path, con
     faults_add(faults, line, column, path, "%s", text);
 }
 
-int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
-                      struct pool_errors *errors)
+static int parse(const char *file, const char *text, size_t len, struct pool_object *ret,
+                 struct pool_errors *errors, struct faults *warnings)
 {
     AUTO(faults) struct faults faults;
     struct yaml_node *root = NULL;
@@ -366,9 +370,26 @@ int pool_object_parse(const char *file, const char *text, size_t len, struct poo
         r = -EINVAL;
     }
     if (r == 0) {
-        r = object_read(&faults, root, ret);
+        r = object_read(&faults, warnings, root, ret);
     }
     faults_write(&faults, errors);
+    return r;
+}
+
+int pool_object_parse(const char *file, const char *text, size_t len, struct pool_object *ret,
+                      struct pool_errors *errors)
+{
+    return parse(file, text, len, ret, errors, NULL);
+}
+
+int pool_object_parse_local(const char *file, const char *text, size_t len, struct pool_object *ret,
+                            struct pool_errors *errors, struct pool_errors *warnings)
+{
+    AUTO(faults) struct faults found;
+
+    faults_init(&found, file);
+    int r = parse(file, text, len, ret, errors, &found);
+    faults_write(&found, warnings);
     return r;
 }
 
@@ -405,7 +426,7 @@ int pool_object_from_json(const char *name, const cJSON *object, struct pool_obj
         faults_add(&faults, 0, 0, "", "has more than %d values, or deeper ones than %d",
                    YAML_NODES_MAX, YAML_DEPTH_MAX);
     } else {
-        r = object_read(&faults, root, ret);
+        r = object_read(&faults, NULL, root, ret);
     }
     faults_write(&faults, errors);
     return r;
@@ -443,16 +464,34 @@ static int read_file(const char *file, char **ret, size_t *len)
     return 0;
 }
 
-int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors)
+/* Its text, or what is wrong with the file said. Caller frees. */
+static int load(const char *file, char **ret, size_t *len, struct pool_errors *errors)
 {
-    AUTO(str) char *text = NULL;
-    size_t len = 0;
-    int r = read_file(file, &text, &len);
+    int r = read_file(file, ret, len);
 
     if (r < 0) {
         errors->count++;
         buf_printf(&errors->text, "%s: cannot be read: %s\n", file, strerror(-r));
         return -EINVAL;
     }
-    return pool_object_parse(file, text, len, ret, errors);
+    return 0;
+}
+
+int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors)
+{
+    AUTO(str) char *text = NULL;
+    size_t len = 0;
+    int r = load(file, &text, &len, errors);
+
+    return r < 0 ? r : pool_object_parse(file, text, len, ret, errors);
+}
+
+int pool_object_load_local(const char *file, struct pool_object *ret, struct pool_errors *errors,
+                           struct pool_errors *warnings)
+{
+    AUTO(str) char *text = NULL;
+    size_t len = 0;
+    int r = load(file, &text, &len, errors);
+
+    return r < 0 ? r : pool_object_parse_local(file, text, len, ret, errors, warnings);
 }

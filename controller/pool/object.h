@@ -142,8 +142,16 @@ int pool_object_from_json(const char *name, const cJSON *object, struct pool_obj
 /* Reads and parses a file. -ENOENT and such are in errors as well. */
 int pool_object_load(const char *file, struct pool_object *ret, struct pool_errors *errors);
 
-/* What only the machine can tell: certificates exist, parse, match their key; ports are distinct
- * and in range; the interface exists. 0 or -EINVAL. warnings (may be NULL): "expires in 3 days". */
+/* The same with what only this machine can tell, all in one list: certificates exist, parse, match
+ * their key; ports are distinct and in range; the interface exists. warnings: "expires in 3 days".
+ */
+int pool_object_parse_local(const char *file, const char *text, size_t len, struct pool_object *ret,
+                            struct pool_errors *errors, struct pool_errors *warnings);
+int pool_object_load_local(const char *file, struct pool_object *ret, struct pool_errors *errors,
+                           struct pool_errors *warnings);
+
+/* What this machine tells, of an object that came from elsewhere. 0 or -EINVAL. warnings may be
+ * NULL. */
 int pool_object_check_local(const char *file, const struct pool_object *p,
                             struct pool_errors *errors, struct pool_errors *warnings);
 

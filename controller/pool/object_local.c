@@ -20,10 +20,45 @@
 
 struct look {
     const struct pool_object *pool;
-    struct faults errors, warnings;
+    struct faults *errors, *warnings;
+    size_t before; /* faults that the fields have of their own */
 };
 
-#define SAY(l, list, path, ...) object_fault(&(l)->list, (l)->pool->origin, path, __VA_ARGS__)
+static bool was_faulty(const struct look *l, const char *path)
+{
+    size_t count = l->before < POOL_ERRORS_MAX ? l->before : POOL_ERRORS_MAX;
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(l->errors->items[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Or one of the objects that it is in: then it may have been given, and not been read. */
+static bool is_unread(const struct look *l, const char *path)
+{
+    char part[FAULT_PATH_MAX];
+
+    snprintf(part, sizeof(part), "%s", path);
+    for (char *dot = part; dot != NULL; dot = strrchr(part, '.')) {
+        if (dot != part) {
+            *dot = '\0';
+        }
+        if (was_faulty(l, part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#define SAY(l, list, path, ...)                                            \
+    do {                                                                   \
+        if (!was_faulty(l, path)) {                                        \
+            object_fault((l)->list, (l)->pool->origin, path, __VA_ARGS__); \
+        }                                                                  \
+    } while (0)
 
 /* --- certificates --- */
 
@@ -69,7 +104,7 @@ static struct tls_part look_at_file(struct look *l, const char *path, const char
 
 static void want_file(struct look *l, const char *path, const char *file)
 {
-    if (file == NULL) {
+    if (file == NULL && !is_unread(l, path)) {
         SAY(l, errors, path, "is missing: one machine needs caFile, certFile and keyFile");
     }
 }
@@ -99,7 +134,7 @@ static void check_tls(struct look *l)
         .key = look_at_file(l, TLS "keyFile", tls->key_file, &content[2], &what[2]),
         .dh = look_at_file(l, TLS "dhFile", tls->dh_file, &content[3], &what[3]),
     };
-    tls_check(&parts, time(NULL), l->pool->origin, &l->errors, &l->warnings);
+    tls_check(&parts, time(NULL), l->pool->origin, l->errors, l->warnings);
     for (size_t i = 0; i < ARRAY_LEN(content); i++) {
         buf_wipe(&content[i]);
         buf_clear(&what[i]);
@@ -149,7 +184,7 @@ static void check_proxy_tls(struct look *l)
         .cert = look_at_file(l, PROXY_TLS "certFile", c->cert_file, &content[0], &what[0]),
         .key = look_at_file(l, PROXY_TLS "keyFile", c->key_file, &content[1], &what[1]),
     };
-    tls_check(&parts, time(NULL), l->pool->origin, &l->errors, &l->warnings);
+    tls_check(&parts, time(NULL), l->pool->origin, l->errors, l->warnings);
     want_readable(l, PROXY_TLS "certFile", c->cert_file);
     want_readable(l, PROXY_TLS "keyFile", c->key_file);
     for (size_t i = 0; i < ARRAY_LEN(content); i++) {
@@ -228,7 +263,8 @@ static void check_ports(struct look *l)
                 l->pool->replicas);
         }
         for (size_t k = 0; k < i; k++) {
-            if (collide(a, &ranges[k])) {
+            if (collide(a, &ranges[k]) && !was_faulty(l, a->path) &&
+                !was_faulty(l, ranges[k].path)) {
                 say_collision(l, a, &ranges[k]);
             }
         }
@@ -321,7 +357,7 @@ static void check_room(struct look *l)
 {
     const struct pool_object *p = l->pool;
 
-    if (l->errors.count == 0 && p->name_of == NULL && p->replicas > 0 &&
+    if (l->errors->count == 0 && p->name_of == NULL && p->replicas > 0 &&
         p->rollout.max_unavailable == 0 && p->replicas >= pool_object_capacity(p, true)) {
         bool ports = p->replicas < pool_object_capacity(p, false);
         SAY(l, warnings, "spec.replicas",
@@ -331,15 +367,10 @@ static void check_room(struct look *l)
     }
 }
 
-int pool_object_check_local(const char *file, const struct pool_object *p,
-                            struct pool_errors *errors, struct pool_errors *warnings)
+void object_look(const struct pool_object *p, struct faults *errors, struct faults *warnings)
 {
-    struct look l = {.pool = p};
+    struct look l = {p, errors, warnings, errors->count};
 
-    faults_init(&l.errors, file);
-    faults_init(&l.warnings, file);
-    l.errors.name_of = p->name_of;
-    l.warnings.name_of = p->name_of;
     if (p->name_of == NULL) { /* else they are in variables, which their reader has looked at */
         check_tls(&l);
     }
@@ -350,13 +381,23 @@ int pool_object_check_local(const char *file, const struct pool_object *p,
     check_interface(&l);
     check_overlap(&l);
     check_room(&l);
-    int r = l.errors.count > 0 ? -EINVAL : 0;
-    faults_write(&l.errors, errors);
+}
+
+int pool_object_check_local(const char *file, const struct pool_object *p,
+                            struct pool_errors *errors, struct pool_errors *warnings)
+{
+    AUTO(faults) struct faults found, soon;
+
+    faults_init(&found, file);
+    faults_init(&soon, file);
+    found.name_of = p->name_of;
+    soon.name_of = p->name_of;
+    object_look(p, &found, &soon);
+    int r = found.count > 0 ? -EINVAL : 0;
+    faults_write(&found, errors);
     if (warnings != NULL) {
-        faults_write(&l.warnings, warnings);
+        faults_write(&soon, warnings);
     }
-    faults_clear(&l.errors);
-    faults_clear(&l.warnings);
     return r;
 }
 

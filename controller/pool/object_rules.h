@@ -6,8 +6,14 @@
 
 extern const struct field object_fields[]; /* of the whole object; ended by a NULL name */
 
-/* 0, or -EINVAL when there are faults, *ret untouched. Takes root over as ret->origin. */
-int object_read(struct faults *faults, struct yaml_node *root, struct pool_object *ret);
+/* 0, or -EINVAL when there are faults, *ret untouched. Takes root over as ret->origin. warnings not
+ * NULL: looks at this machine as well (object_look()). */
+int object_read(struct faults *faults, struct faults *warnings, struct yaml_node *root,
+                struct pool_object *ret);
+
+/* What only this machine can tell of p, which may be read in part: what hangs on a field that has a
+ * fault already is not said again. */
+void object_look(const struct pool_object *p, struct faults *errors, struct faults *warnings);
 
 /* p: as far as it could be read; a field with a fault of its own is not looked at again. */
 void object_rules_check(struct faults *faults, const struct yaml_node *root,

@@ -146,12 +146,13 @@ static void run(const struct local_case *cases, size_t count)
         struct pool_object p;
         pool_errors_init(&errors);
         pool_errors_init(&warnings);
-        assert_int_equal(pool_object_parse(FILE_NAME, text, strlen(text), &p, &errors), 0);
-        int r = pool_object_check_local(FILE_NAME, &p, &errors, &warnings);
+        int r = pool_object_parse_local(FILE_NAME, text, strlen(text), &p, &errors, &warnings);
         assert_string_equal(buf_str(&errors.text), errors_wanted);
         assert_string_equal(buf_str(&warnings.text), warnings_wanted);
         assert_int_equal(r, errors_wanted[0] != '\0' ? -EINVAL : 0);
-        pool_object_clear(&p);
+        if (r == 0) {
+            pool_object_clear(&p);
+        }
         pool_errors_clear(&errors);
         pool_errors_clear(&warnings);
     }
@@ -226,6 +227,36 @@ static void test_object_local_ports(void **s)
 static void test_object_local_room_for_a_roll(void **s)
 {
     run(room, ARRAY_LEN(room));
+}
+
+/* Mistakes of the file and of the machine, in the order of its lines, in one go. */
+static const struct local_case together[] = {
+    {"  replicas: 2000\n"
+     "  color: red\n"
+     "  openvpn: {tls: {caFile: none.crt, certFile: server.crt, keyFile: encrypted.key}}\n"
+     "  local: {registerInterface: no-such-if}\n"
+     "  network: {instancePrefixLength: 40}\n",
+     "5:13: spec.replicas: 2000 is not in 0 to 1024\n"
+     "6:3: spec.color: unknown field\n"
+     "7:27: spec.openvpn.tls.caFile: 'T/none.crt' cannot be read: No such file or directory\n"
+     "7:68: spec.openvpn.tls.keyFile: 'T/encrypted.key' holds no PEM private key without a "
+     "passphrase\n"
+     "8:30: spec.local.registerInterface: there is no interface 'no-such-if'\n"
+     "9:35: spec.network.instancePrefixLength: 40 is not in 16 to 29\n",
+     ""},
+    {"  openvpn: {tls: [ca.crt]}\n", "5:18: spec.openvpn.tls: is a list, not a map of fields\n",
+     ""},
+    {"  openvpn: {tls: {caFile: [x], certFile: server.crt, keyFile: server.key}}\n"
+     "  haproxy: {port: http}\n"
+     "  state: {port: 443}\n",
+     "5:27: spec.openvpn.tls.caFile: is a list, not a text\n"
+     "6:19: spec.haproxy.port: 'http' is not a whole number\n",
+     ""},
+};
+
+static void test_object_local_all_at_once(void **s)
+{
+    run(together, ARRAY_LEN(together));
 }
 
 static void test_object_local_rates(void **s)
@@ -396,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_object_local_proxy_tls),
         cmocka_unit_test(test_object_local_ports),
         cmocka_unit_test(test_object_local_room_for_a_roll),
+        cmocka_unit_test(test_object_local_all_at_once),
         cmocka_unit_test(test_object_local_rates),
         cmocka_unit_test(test_object_local_interfaces),
         cmocka_unit_test(test_object_local_warns_of_a_network_that_is_here_already),
