@@ -21,7 +21,8 @@ struct kube_list {
     uint32_t page;
     size_t max_object_bytes;
     struct kube_items items;
-    struct err err; /* why our own callback ended the transfer */
+    bool broken;    /* our own reader ended the transfer */
+    struct err err; /* why */
     bool in_caller; /* one of its functions is on the stack */
     bool cancelled; /* in there */
     unsigned restarts;
@@ -125,6 +126,7 @@ static bool on_bytes(void *arg, const char *bytes, size_t len)
         list_free(list);
         return false;
     }
+    list->broken = r < 0;
     return r >= 0;
 }
 
@@ -168,7 +170,7 @@ static void on_page(void *arg, struct kube_answer *answer)
     list->call = NULL;
     if (answer->outcome == KUBE_EXPIRED && later_page && list->restarts < RESTARTS_MAX) {
         r = restart(list, &list->err);
-    } else if (answer->outcome == KUBE_UNREACHABLE && list->err.code != 0) {
+    } else if (list->broken) {
         r = list->err.code;
     } else if (answer->outcome != KUBE_OK) {
         list_end(list, answer);
@@ -222,7 +224,7 @@ static int start_page(struct kube_list *list, struct err *err)
 
     kube_items_clear(&list->items);
     kube_items_init(&list->items, list->max_object_bytes);
-    list->err.code = 0;
+    list->broken = false;
     return kube_client_send(list->client, &request, &list->call, err);
 }
 

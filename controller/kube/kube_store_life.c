@@ -7,9 +7,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define HEALTHY_MS (2 * 60 * 1000) /* that long without a failure, and the next one is the first \
-                                    */
-#define KICK_MS 500                /* those that wait for one server do not come back as one */
+#define HEALTHY_MS                                                                \
+    (2 * 60 * 1000) /* that long without a failure, and the next one is the first \
+                     */
+#define KICK_MS 500 /* those that wait for one server do not come back as one */
 
 static void start_list(struct kube_store *s);
 static void start_sync(struct kube_store *s);

@@ -23,7 +23,8 @@ struct kube_watch {
     bool cancelled;
     int64_t started_ms;
     uint64_t events;
-    struct err err;          /* why our own reader ended the stream */
+    bool broken;             /* our own reader ended the stream */
+    struct err err;          /* why */
     enum kube_watch_end end; /* with err */
     void (*on_event)(void *arg, struct kube_watch_event *event);
     void (*on_end)(void *arg, enum kube_watch_end end, const char *text);
@@ -105,6 +106,7 @@ static bool on_bytes(void *arg, const char *bytes, size_t len)
         watch_free(w); /* http_client sees that the call is gone */
         return false;
     }
+    w->broken = r < 0;
     return r >= 0;
 }
 
@@ -144,7 +146,7 @@ static void on_done(void *arg, struct kube_answer *answer)
     bool is_short = w->events == 0 && clock_monotonic_ms() - w->started_ms < SHORT_MS;
 
     w->call = NULL;
-    if (w->err.code != 0) {
+    if (w->broken) {
         struct err err = w->err;
         watch_end(w, w->end, err.text);
     } else if (answer->outcome != KUBE_OK) {

@@ -3,15 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+/* Absent or null is "", and leaves err as it is. */
 static int read_text(const cJSON *object, const char *key, const char **ret, struct err *err)
 {
-    int r = json_str(object, key, ret, err);
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
 
-    if (r == -ENOENT) {
-        *ret = "";
-        return 0;
-    }
-    return r;
+    *ret = "";
+    return value == NULL || cJSON_IsNull(value) ? 0 : json_str(object, key, ret, err);
 }
 
 int kube_object_read(const cJSON *object, const char **name, const char **uid,

@@ -1,6 +1,8 @@
 /* Plays the scenarios of replay/: what an API server says, byte for byte, and what the store makes
  * of it. Each is played twice: every piece of a stream at once, and in pieces of 7 bytes.
  * replay/README.md has the form. */
+#include "common/log.h"
+#include "controller/kube/kube_metrics.h"
 #include "controller/kube/kube_store.h"
 #include "tests/unit/kube/fake_api.h"
 
@@ -16,7 +18,8 @@ static struct {
     size_t told_count;
     const char *file;
     int line;
-    size_t piece; /* bytes of a chunk; 0: all */
+    size_t piece;     /* bytes of a chunk; 0: all */
+    int64_t failures; /* counted before */
     bool no_watch_list;
     uint32_t page, watch_ms;
 } play;
@@ -226,6 +229,19 @@ static void step_told(const char *what)
     memmove(&play.told[0], &play.told[1], play.told_count * sizeof(play.told[0]));
 }
 
+static int64_t failures(void)
+{
+    return metric_value(
+        kube_metric(METRIC_COUNTER, "kube_store_failures_total", "", "resource=\"pods\""));
+}
+
+static void step_failures(const char *count)
+{
+    if (failures() - play.failures != atoll(count)) {
+        fail_here("another number of failures was counted", NUM(failures() - play.failures));
+    }
+}
+
 static void step(char *line)
 {
     if (strncmp(line, "options ", 8) == 0) {
@@ -242,6 +258,8 @@ static void step(char *line)
         step_chunk(line + 2, true);
     } else if (strncmp(line, "|. ", 3) == 0) {
         step_chunk(line + 3, false);
+    } else if (strncmp(line, "failures ", 9) == 0) {
+        step_failures(line + 9);
     } else if (strcmp(line, "end") == 0) {
         fake_stream_end();
     } else if (strcmp(line, "close") == 0) {
@@ -274,6 +292,7 @@ static void play_file(const char *path, size_t piece)
     memset(&play, 0, sizeof(play));
     play.file = path;
     play.piece = piece;
+    play.failures = failures();
     fake_api_open();
     play_lines(f);
     fclose(f);
