@@ -12,7 +12,7 @@
 #define RUN_VERSIONS 16
 #define RUN_TAKEN_MAX 64
 #define RUN_TAKEN_MS 60000 /* then the name is tried again */
-#define RUN_CALL_MS 10000
+#define RUN_CALL_MS 30000
 #define RUN_SESSIONS_MS 10000 /* figures that change all the time are written that often */
 #define RUN_SOON_MS 1000
 #define RUN_LATEST_MS 30000

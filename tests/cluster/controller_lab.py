@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import ssl
 import threading
 import time
@@ -22,6 +23,10 @@ from clusterlab.wait import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CRD = ROOT / "deploy/helm/open-balena-vpn/files/vpnpools.yaml"
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpnpools.vpn.openbalena.io"
+PODS = "/api/v1/namespaces/%s/pods"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/%s/leases"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/%s/events"
 POOLS = "/apis/vpn.openbalena.io/v1alpha1/namespaces/%s/vpnpools"
 NAMESPACE = "vpn"
 
@@ -98,14 +103,41 @@ def pool(name="fleet", replicas=1, kubernetes=None, **spec):
                      **spec}}
 
 
-@pytest.fixture
-def control_plane_and_api(tmp_path):
-    """An API server that knows VPNPools, with our namespace."""
-    control_plane = ControlPlane(tmp_path)
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory):
+    """One for all tests of a file: an API server that knows VPNPools, with our namespace."""
+    control_plane = ControlPlane(tmp_path_factory.mktemp("controller"))
     try:
         yield control_plane, prepare(control_plane.up())
     finally:
         control_plane.down()
+
+
+@pytest.fixture
+def control_plane_and_api(api_server):
+    control_plane, api = api_server
+    control_plane.audit_from = control_plane.audit_log.stat().st_size
+    crd = api.get(CRD_PATH)
+    yield control_plane, api
+    control_plane.processes.signal("kube-apiserver", signal.SIGCONT)
+    for name in control_plane.processes.names():
+        if name not in ("etcd", "kube-apiserver"):
+            control_plane.processes.stop(name)
+    clean(api, crd)
+
+
+def clean(api, crd):
+    """As it was before the test."""
+    for item in api.list(POOLS % NAMESPACE):
+        api.call("DELETE", (POOLS % NAMESPACE) + "/" + item["metadata"]["name"])
+    for path in (PODS % NAMESPACE, LEASES % NAMESPACE, EVENTS % NAMESPACE):
+        for item in api.list(path):
+            api.call("DELETE", path + "/" + item["metadata"]["name"], {"gracePeriodSeconds": 0})
+    wait_until(lambda: not api.pods(), 60, "all Pods are gone")
+    now = api.get(CRD_PATH)
+    if now["spec"] != crd["spec"]:
+        now["spec"] = crd["spec"]
+        api.call("PUT", CRD_PATH, now)
 
 
 def prepare(control_plane):
@@ -124,8 +156,7 @@ def without_rules(api):
             return {k: strip(v) for k, v in node.items() if k != "x-kubernetes-validations"}
         return [strip(v) for v in node] if isinstance(node, list) else node
 
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpnpools.vpn.openbalena.io"
-    api.call("PUT", path, strip(api.get(path)))
+    api.call("PUT", CRD_PATH, strip(api.get(CRD_PATH)))
 
 
 class Controller:
@@ -374,13 +405,16 @@ class LateWatches:
             def forward(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length) if length else None
-                upstream = late.api.connect(timeout=None)
+                is_watch = "watch=true" in self.path or "watch=1" in self.path
+                upstream = getattr(self, "upstream", None) or late.api.connect(timeout=None)
+                self.upstream = None if is_watch else upstream  # a caller's own is used again
                 upstream.request(self.command, self.path, body,
                                  {k: v for k, v in self.headers.items()
                                   if k.lower() in ("content-type", "accept", "user-agent")})
                 response = upstream.getresponse()
-                if "watch=true" in self.path or "watch=1" in self.path:
+                if is_watch:
                     self.stream(response)
+                    upstream.close()
                 else:
                     data = response.read()
                     self.send_response(response.status)
@@ -390,7 +424,6 @@ class LateWatches:
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
                     self.wfile.write(data)
-                upstream.close()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
@@ -403,11 +436,14 @@ class LateWatches:
                 over = threading.Event()
 
                 def read():
-                    while True:
-                        piece = response.read1(65536)
+                    piece = b"?"
+                    while piece:
+                        try:
+                            piece = response.read1(65536)
+                        except (OSError, ValueError, AttributeError):
+                            piece = b""  # its reader has left
                         pieces.append((time.monotonic() + late.seconds, piece))
-                        if not piece:
-                            return over.set()
+                    over.set()
 
                 threading.Thread(target=read, daemon=True).start()
                 try:
@@ -443,7 +479,10 @@ class LateWatches:
 def audit(control_plane, agent="vpn-controller"):
     """What was done, as [event]; agent: only by programs of that name."""
     events = []
-    for line in control_plane.audit_log.read_text().splitlines():
+    with control_plane.audit_log.open() as log:
+        log.seek(getattr(control_plane, "audit_from", 0))
+        lines = log.read().splitlines()
+    for line in lines:
         event = json.loads(line)
         if event["stage"] == "ResponseComplete" and (
                 agent is None or event.get("userAgent", "").startswith(agent)):

@@ -7,7 +7,7 @@ import pytest
 
 from clusterlab.wait import holds, wait_until
 from controller_lab import (NAMESPACE, Controller, Kubelet, Sidecars, acts_on_pods, audit, phases,
-                            settled, control_plane_and_api)  # noqa: F401
+                            settled, api_server, control_plane_and_api)  # noqa: F401
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/%s/leases/vpn-controller" % NAMESPACE
 

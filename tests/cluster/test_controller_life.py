@@ -6,7 +6,7 @@ import pytest
 from clusterlab.wait import holds, wait_until
 from controller_lab import (NAMESPACE, Controller, Kubelet, Sidecars, acts_on_pods, conditions_of,
                             phases, settled, without_rules,
-                            control_plane_and_api)  # noqa: F401
+                            api_server, control_plane_and_api)  # noqa: F401
 
 PODS = "/api/v1/namespaces/%s/pods" % NAMESPACE
 

@@ -4,7 +4,7 @@ import pytest
 
 from clusterlab.wait import wait_until
 from controller_lab import (Controller, Kubelet, LateWatches, acts_on_pods, phases, settled,
-                            control_plane_and_api)  # noqa: F401
+                            api_server, control_plane_and_api)  # noqa: F401
 
 POD_CREATES = ("create", "")
 POD_DELETES = ("delete", "")
