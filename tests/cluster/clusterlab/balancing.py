@@ -155,8 +155,9 @@ class Balancing:
 
     def pod(self, address):
         """Something that accepts connections there, says its address and echoes. -> address"""
-        self.machine.run("ip", "addr", "add", address + ("/128" if ":" in address else "/32"),
-                         "dev", "lo")
+        v6 = ":" in address
+        self.machine.run("ip", "addr", "add", address + ("/128" if v6 else "/32"), "dev", "lo",
+                         *(["nodad"] if v6 else []))  # else it cannot be bound for a moment
         with self.machine.entered():
             server = socket.create_server(
                 (address, PORT), backlog=128,
