@@ -13,7 +13,7 @@ def calls(cluster):
     """Of our accounts: (account, verb, group, resource with its subresource, code)"""
     for line in cluster.control_plane.audit_log.read_text().splitlines():
         event = json.loads(line)
-        name = event["user"]["username"]
+        name = event["user"].get("username", "")
         if name.startswith(OURS) and "objectRef" in event:
             where = event["objectRef"]
             resource = "/".join(filter(None, [where["resource"], where.get("subresource")]))
