@@ -1,0 +1,1 @@
+vpn_fuzz_target(fuzz_kube_objects fuzz_kube_objects.c LIBS vpn_kubernetes)
