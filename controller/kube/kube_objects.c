@@ -39,7 +39,8 @@ static void *keep(const struct kube_objects *o, cJSON *object)
     if (o->options->keep == NULL) {
         return take_over(object);
     }
-    return o->options->keep(o->options->arg, object);
+    void *kept = o->options->keep(o->options->arg, object);
+    return kept == object ? take_over(object) : kept;
 }
 
 static void entry_free(const struct kube_objects *o, struct entry *e)

@@ -352,7 +352,7 @@ def test_a_right_that_is_missing(start, api, plane, account, tmp_path):
     answer = probe.wait("answer")
     assert (answer["outcome"], answer["status"], answer["reason"]) == ("denied", 403, "Forbidden")
     assert 'cannot get resource "pods"' in answer["text"]
-    assert probe.end() == 1
+    assert probe.process.wait(10) == 1
 
 
 def exec_user(tmp_path, plane, status):

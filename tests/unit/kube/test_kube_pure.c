@@ -4,6 +4,7 @@
 #include "controller/kube/kube_client.h"
 #include "controller/kube/kube_event_limits.h"
 #include "controller/kube/kube_items.h"
+#include "controller/kube/kube_objects.h"
 #include "controller/kube/kube_time.h"
 #include "controller/kube/kube_watch_event.h"
 
@@ -269,6 +270,70 @@ static void test_expectations_become_overdue_and_are_bounded(void **state)
     assert_int_equal(expectations_count(&e), 0);
 }
 
+/* --- what a store keeps --- */
+
+static void *keep_if_wanted(void *arg, cJSON *object)
+{
+    (void)arg;
+    return cJSON_HasObjectItem(object, "unwanted") ? NULL : object; /* the object itself */
+}
+
+static void drop(void *arg, void *kept)
+{
+    (void)arg;
+    cJSON_Delete(kept);
+}
+
+static char said[256];
+
+static void on_add(void *arg, const struct kube_object *object)
+{
+    const cJSON *spec = cJSON_GetObjectItem(object->kept, "spec");
+
+    (void)arg;
+    strcat(said, "add ");
+    strcat(said, spec->valuestring);
+}
+
+static void on_delete(void *arg, const struct kube_object *object)
+{
+    (void)arg;
+    (void)object;
+    strcat(said, " delete");
+}
+
+static void put(struct kube_objects *o, const char *text)
+{
+    AUTO(json) cJSON *object = cJSON_Parse(text);
+
+    assert_int_equal(kube_objects_put(o, object, NULL), 0);
+}
+
+static void test_keep_may_return_the_object_or_nothing(void **state)
+{
+    (void)state;
+    const struct kube_store_options options = {.max_objects = 1,
+                                               .keep = keep_if_wanted,
+                                               .drop = drop,
+                                               .on_add = on_add,
+                                               .on_delete = on_delete};
+    bool closed = false;
+    struct kube_objects o;
+    kube_objects_init(&o, &options, &closed);
+    put(&o,
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"1\"},\"spec\":\"s\"}");
+    put(&o,
+        "{\"metadata\":{\"name\":\"b\",\"uid\":\"v\",\"resourceVersion\":\"2\"},\"spec\":\"s\"}");
+    assert_int_equal(o.left_out, 1);
+    put(&o,
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"3\"},\"unwanted\":1}");
+    put(&o,
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"4\"},\"unwanted\":1}");
+    assert_string_equal(said, "add s delete");
+    assert_int_equal(o.names.count, 0);
+    kube_objects_clear(&o);
+}
+
 /* --- how much is said --- */
 
 static void test_notes_on_a_matter_are_limited_for_ten_minutes(void **state)
@@ -329,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_lines_of_a_watch),
         cmocka_unit_test(test_expectations_are_met_by_name),
         cmocka_unit_test(test_expectations_become_overdue_and_are_bounded),
+        cmocka_unit_test(test_keep_may_return_the_object_or_nothing),
         cmocka_unit_test(test_notes_on_a_matter_are_limited_for_ten_minutes),
         cmocka_unit_test(test_an_object_has_25_events_and_one_each_5_minutes),
         cmocka_unit_test(test_what_is_kept_in_mind_is_bounded),
