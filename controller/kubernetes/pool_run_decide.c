@@ -155,6 +155,7 @@ static void apply(struct pool_run *run, const struct plan_action *a, int64_t now
         give_up(run, i, a->reason, now_ms);
         break;
     case PLAN_BURY:
+        memcpy(reason, i->reason, sizeof(reason)); /* why it ended is what a person asks */
         pool_instance_enter(i, INDEX_BURYING, reason, now_ms);
         burials_gone(run->burials, i->index, i->uid);
         sidecar_calls_forget(run->d->sidecars, i->uid);

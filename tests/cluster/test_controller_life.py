@@ -123,7 +123,7 @@ def test_a_pod_deleted_by_hand_has_a_successor_at_once(lab):
 def test_a_failed_pod_is_replaced(lab):
     api = lab.api
     lab.create(1)
-    lab.kubelet.dead = True
+    lab.kubelet.dead = lab.sidecars.ill = True
     api.call("PATCH", PODS + "/fleet-1/status", {"status": {
         "phase": "Failed", "reason": "Evicted", "message": "The node was low on memory",
         "conditions": [{"type": "Ready", "status": "False"},
@@ -131,8 +131,8 @@ def test_a_failed_pod_is_replaced(lab):
              "application/strategic-merge-patch+json")
     wait_until(lambda: phases(api).get(2) == "Starting", 15, "a successor")
     assert [i["reason"] for i in api.status()["instances"] if i["index"] == 1] == ["Evicted"]
-    lab.kubelet.dead = False
-    wait_until(lambda: phases(api).get(2) == "Ready", 15, "it is ready")
+    lab.kubelet.dead = lab.sidecars.ill = False
+    wait_until(lambda: settled(api), 30, "all is well")
 
 
 def test_a_foreign_pod_is_left_alone(lab):
