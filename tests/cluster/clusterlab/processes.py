@@ -36,10 +36,15 @@ class Processes:
             child = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log,
                                      stderr=log, start_new_session=True,
                                      env={**os.environ, **(env or {})}, **popen)
+        self.adopt(name, child)
+        return child.pid
+
+    def adopt(self, name, child):
+        """One that somebody else has started."""
+        self.records.mkdir(parents=True, exist_ok=True)
         self.children[name] = child
         record = {"pid": child.pid, "start": start_time(child.pid)}
         (self.records / name).write_text(json.dumps(record))
-        return child.pid
 
     def names(self):
         return sorted(p.name for p in self.records.iterdir()) if self.records.exists() else []

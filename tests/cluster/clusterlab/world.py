@@ -48,6 +48,7 @@ class World:
         self.api = StandIn.start(self.folder, self.keys, listen=self.api_address,
                                  prefix=self.lan.command(), start_new_session=True,
                                  stderr=(self.folder / "api.stderr").open("wb"))
+        cluster.processes.adopt("stand-in", self.api.process)
         self.api.key("user", USER_TOKEN, tunnel=[{"uuid": "*", "ports": ["any"]}])
 
     # --- the chart ---
