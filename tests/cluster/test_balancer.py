@@ -12,11 +12,13 @@ from clusterlab.balancing import BIN, SLICES, Balancing, endpoint
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     world = Balancing(tmp_path_factory.mktemp("b"), "vb-" + secrets.token_hex(2))
-    for n in range(1, 7):
-        world.pod("10.20.0.%d" % n)
-    world.pod("fd20::1")
-    yield world
-    world.close()
+    try:
+        for n in range(1, 7):
+            world.pod("10.20.0.%d" % n)
+        world.pod("fd20::1")
+        yield world
+    finally:
+        world.close()
 
 
 @pytest.fixture
