@@ -1,6 +1,7 @@
 """One cluster for all tests in this folder, made by the first that needs it."""
 
 import os
+import socket
 
 import pytest
 
@@ -8,7 +9,22 @@ from clusterlab.cluster import Cluster
 from clusterlab.image import load
 from clusterlab.world import World
 
-cluster_of_ours = Cluster(os.environ.get("VPN_CLUSTER_NAME", "vct"))
+
+def free_name():
+    """Of a cluster that no other run has now; what a killed run left under it is cleaned up."""
+    for name in ("vct", *("vct%d" % n for n in range(2, 10))):
+        lock = socket.socket(socket.AF_UNIX)  # abstract: nothing to clean up
+        try:
+            lock.bind("\0openbalena-vpn-cluster-" + name)
+        except OSError:
+            lock.close()
+            continue
+        return name, lock
+    raise RuntimeError("nine clusters run")
+
+
+_name, _lock = free_name()
+cluster_of_ours = Cluster(os.environ.get("VPN_CLUSTER_NAME", _name))
 _unable = cluster_of_ours.why_unable()
 
 
