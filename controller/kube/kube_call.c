@@ -7,6 +7,7 @@
 #include "common/buf.h"
 #include "controller/kube/kube_answer.h"
 #include "controller/kube/kube_client_priv.h"
+#include "controller/kube/kube_material.h"
 #include "controller/kube/kube_metrics.h"
 
 #include <errno.h>
@@ -69,14 +70,6 @@ static void call_leave_channel(struct kube_call *call)
     }
 }
 
-static void secret_text_free(char *text)
-{
-    if (text != NULL) {
-        explicit_bzero(text, strlen(text));
-        free(text);
-    }
-}
-
 static void call_free(struct kube_call *call)
 {
     call_unlink(call);
@@ -87,7 +80,7 @@ static void call_free(struct kube_call *call)
     free(call->query);
     free(call->content_type);
     free(call->body);
-    secret_text_free(call->token);
+    kube_secret_free(call->token);
     free(call);
 }
 
@@ -223,7 +216,6 @@ static const char *reason_in(const struct kube_call *call, const char *text)
     return strncmp(text, named, len) == 0 ? text + len : text;
 }
 
-/* A refusal that is too long to be gathered is a refusal all the same. */
 static void on_http(void *arg, int result, const struct http_response *res, const struct err *err)
 {
     struct kube_call *call = arg;
@@ -258,7 +250,7 @@ static bool on_http_body(void *arg, int status, const char *bytes, size_t len)
     struct kube_call *call = arg;
 
     if (status < 200 || status >= 300) {
-        (void)buf_append(&call->refusal, bytes, len);
+        (void)buf_append(&call->refusal, bytes, len); /* too long is a refusal all the same */
         return true;
     }
     if (!call->streamed) {
@@ -318,7 +310,7 @@ static void call_send(struct kube_call *call)
     loop_timer_stop(call->timer);
     if (r == 0) {
         const char *token = kube_credentials_token(c->credentials);
-        secret_text_free(call->token);
+        kube_secret_free(call->token);
         call->token = token != NULL ? xstrdup(token) : NULL;
         r = call_post(call, &err);
     }

@@ -80,7 +80,7 @@ struct kube_request {         /* all borrowed during kube_client_send() only */
     const char *query;        /* "limit=500&watch=true", escaped, without '?'; or NULL */
     const char *body;         /* JSON text, or NULL */
     const char *content_type; /* NULL: KUBE_JSON when there is a body */
-    uint32_t timeout_ms;      /* of one attempt, waiting for credentials included; 0: 30 s */
+    uint32_t timeout_ms;      /* of one attempt, from its sending to its answer; 0: 30 s */
     /* 429 and 5xx with Retry-After are tried up to 10 times, after the time they name, if trying
      * again cannot do a thing twice: any method but POST, and no KUBE_JSON_PATCH. All together no
      * faster than 10 a second. true: never. */
