@@ -140,12 +140,52 @@ def clean(api, crd):
         api.call("PUT", CRD_PATH, now)
 
 
+# All that the controller may: controller/kubernetes/README.md.
+RIGHTS = [
+    ("vpn.openbalena.io", "vpnpools", ["get", "list", "watch"]),
+    ("vpn.openbalena.io", "vpnpools/status", ["patch"]),
+    ("", "pods", ["get", "list", "watch", "create", "delete", "patch"]),
+    ("", "pods/status", ["patch"]),
+    ("events.k8s.io", "events", ["create", "patch"]),
+    ("coordination.k8s.io", "leases", ["get", "create", "update"]),
+]
+
+
+def give_rights(control_plane, api):
+    """A user who may what the controller may, and no more; -> its kubeconfig"""
+    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/%s" % NAMESPACE
+    api.call("POST", path + "/roles", {"metadata": {"name": "vpn-controller"}, "rules": [
+        {"apiGroups": [group], "resources": [resource], "verbs": verbs}
+        for group, resource, verbs in RIGHTS]})
+    api.call("POST", path + "/rolebindings", {
+        "metadata": {"name": "vpn-controller"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+                    "name": "vpn-controller"},
+        "subjects": [{"kind": "User", "name": "vpn-controller"}]})
+    control_plane.restricted = control_plane.folder / "restricted.kubeconfig"
+    control_plane.authority.kubeconfig(control_plane.restricted, control_plane.server,
+                                       "vpn-controller", "vpn-controller")
+
+
+def rights_used(control_plane):
+    """-> ({(group, resource, verb)} that were used, those that were refused), by the controller"""
+    used, refused = set(), set()
+    control_plane.audit_from = 0
+    for event in audit(control_plane):
+        ref = event.get("objectRef", {})
+        resource = ref.get("resource", "") + ("/" + ref["subresource"] if "subresource" in ref else "")
+        right = ref.get("apiGroup", ""), resource, event["verb"]
+        (refused if event["responseStatus"]["code"] == 403 else used).add(right)
+    return used, refused
+
+
 def prepare(control_plane):
     api = Api(control_plane)
     for document in yaml.safe_load_all(CRD.read_text()):
         api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", document)
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     wait_until(lambda: api.get(POOLS % NAMESPACE) is not None, 30, "the resource is served")
+    give_rights(control_plane, api)
     return api
 
 
@@ -165,7 +205,7 @@ class Controller:
     def __init__(self, control_plane, name="controller", kubeconfig=None, api_port=9):
         self.processes, self.name, self.api_port = control_plane.processes, name, api_port
         self.port = free_port()
-        self.kubeconfig = kubeconfig or control_plane.kubeconfig
+        self.kubeconfig = kubeconfig or control_plane.restricted
         self.program = pathlib.Path(os.environ["VPN_BIN"]) / "vpn-controller"
 
     def start(self):

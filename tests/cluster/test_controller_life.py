@@ -4,8 +4,8 @@ and what the status says of it."""
 import pytest
 
 from clusterlab.wait import holds, wait_until
-from controller_lab import (NAMESPACE, Controller, Kubelet, Sidecars, acts_on_pods, conditions_of,
-                            phases, settled, without_rules,
+from controller_lab import (NAMESPACE, RIGHTS, Controller, Kubelet, Sidecars, acts_on_pods,
+                            conditions_of, phases, rights_used, settled, without_rules,
                             api_server, control_plane_and_api)  # noqa: F401
 
 PODS = "/api/v1/namespaces/%s/pods" % NAMESPACE
@@ -133,6 +133,24 @@ def test_a_failed_pod_is_replaced(lab):
     assert [i["reason"] for i in api.status()["instances"] if i["index"] == 1] == ["Evicted"]
     lab.kubelet.dead = lab.sidecars.ill = False
     wait_until(lambda: settled(api), 30, "all is well")
+
+
+def test_a_lost_pod_keeps_its_index_and_has_a_successor(lab):
+    """What the cluster does with the Pods of a node that is out of reach."""
+    api = lab.api
+    lab.create(2)
+    lab.kubelet.holds.add("fleet-1")
+    api.call("PATCH", PODS + "/fleet-1/status", {"status": {"conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]}},
+             "application/strategic-merge-patch+json")
+    api.call("DELETE", PODS + "/fleet-1")
+    wait_until(lambda: phases(api).get(3) == "Ready", 15, "a successor under another index")
+    lost = next(i for i in api.status()["instances"] if i["index"] == 1)
+    assert lost["lost"] and lost["reason"] == "DeletionByTaintManager"
+    assert degraded(api) == "InstanceLost" and api.status()["replicas"] == 2
+    lab.kubelet.holds.clear()  # the node is back, and ends what it was told to
+    wait_until(lambda: settled(api), 30, "all is well")
+    assert sorted(phases(api)) == [2, 3] and degraded(api) is None
 
 
 def test_a_foreign_pod_is_left_alone(lab):
@@ -280,3 +298,14 @@ def test_the_status_is_right(lab):
     wait_until(lambda: api.status()["sessions"] == 3, 30, "sessions are counted")
     version = api.pool()["metadata"]["resourceVersion"]
     holds(lambda: api.pool()["metadata"]["resourceVersion"] == version, 5, "it is left alone")
+
+
+def test_all_of_this_took_the_rights_of_the_table_and_no_more(api_server):  # noqa: F811
+    """Last: of all tests of this file. A server that can send initial events is not asked to list,
+    and an Event is patched only if it repeats."""
+    used, refused = rights_used(api_server[0])
+    assert not refused
+    granted = {(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs}
+    rare = {right for right in granted if right[2] == "list"} | {
+        ("events.k8s.io", "events", "patch")}
+    assert granted - rare <= {right for right in used if right[1]} <= granted
