@@ -474,6 +474,55 @@ static void test_a_client_is_closed_while_a_plugin_runs(void **state)
     assert_int_equal(got.done, 0);
 }
 
+static char *make_pair(const char *name)
+{
+    AUTO(str) char *base = xstrdup(temp_path(name));
+    AUTO(str)
+    char *command = xasprintf("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                              "-nodes -days 2 -subj /CN=%s -keyout %s.key -out %s.crt 2>/dev/null",
+                              name, base, base);
+
+    assert_int_equal(system(command), 0);
+    return xstrdup(base);
+}
+
+static void copy_to(const char *from, const char *ending, const char *to)
+{
+    AUTO(str) char *command = xasprintf("cp %s%s %s", from, ending, to);
+
+    assert_int_equal(system(command), 0);
+}
+
+static struct raw *ask_over(void)
+{
+    send_simple("GET", NULL);
+    TAKE_REQUEST();
+    struct raw *connection = api.request.connection;
+    fake_answer(200, "", "{}");
+    RUN_UNTIL(got.done);
+    assert_int_equal(got.outcome, KUBE_OK);
+    return connection;
+}
+
+/* Two files are never replaced at once: between them there is no pair, and the old one goes on. */
+static void test_a_pair_is_replaced_when_both_halves_are(void **state)
+{
+    (void)state;
+    AUTO(str) char *one = make_pair("one");
+    AUTO(str) char *two = make_pair("two");
+    config->cert.file = xstrdup(temp_path("cert"));
+    config->key.file = xstrdup(temp_path("key"));
+    copy_to(one, ".crt", config->cert.file);
+    copy_to(one, ".key", config->key.file);
+    open_client(&(struct kube_client_options){.reread_ms = 1});
+    struct raw *first = ask_over();
+    copy_to(two, ".crt", config->cert.file);
+    assert_ptr_equal(ask_over(), first);
+    assert_ptr_equal(ask_over(), first);
+    copy_to(two, ".key", config->key.file);
+    assert_ptr_not_equal(ask_over(), first);
+}
+
 /* --- connections --- */
 
 static void test_a_server_that_falls_silent_gets_a_new_connection(void **state)
@@ -621,6 +670,7 @@ int main(void)
         client_test(test_a_plugin_that_fails_says_so),
         client_test(test_a_plugin_that_is_not_there_says_how_to_get_it),
         client_test(test_a_client_is_closed_while_a_plugin_runs),
+        client_test(test_a_pair_is_replaced_when_both_halves_are),
         client_test(test_a_server_that_falls_silent_gets_a_new_connection),
         client_test(test_listeners_hear_that_the_server_is_back),
         client_test(test_a_stream_comes_in_pieces),
