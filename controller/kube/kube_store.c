@@ -43,6 +43,13 @@ static double read_size(void *arg)
     return (double)s->objects.names.count;
 }
 
+static double read_left_out(void *arg)
+{
+    const struct kube_store *s = arg;
+
+    return (double)s->objects.left_out;
+}
+
 static void register_metrics(struct kube_store *s)
 {
     AUTO(str) char *plural = kube_label(s->options.resource->plural);
@@ -56,8 +63,10 @@ static void register_metrics(struct kube_store *s)
                               "Lists and watches that failed.", labels);
     s->events = kube_metric(METRIC_COUNTER, "kube_store_events_total", "Changes that watches told.",
                             labels);
-    s->left_out = kube_metric(METRIC_COUNTER, "kube_store_left_out_total",
-                              "Objects over the maximum that were not kept.", labels);
+    s->left_out =
+        kube_metric_read("kube_store_left_out",
+                         "Times since the last list that an object over the maximum was not kept.",
+                         labels, read_left_out, s);
 }
 
 static char *copy(const char *text)
@@ -132,6 +141,7 @@ void kube_store_close(struct kube_store *s)
     }
     s->closed = true;
     kube_metric_unread(s->size, s);
+    kube_metric_unread(s->left_out, s);
     kube_client_unlisten(s->client, &s->listener);
     kube_list_cancel(s->list);
     kube_watch_cancel(s->watch);

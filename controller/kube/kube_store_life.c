@@ -115,6 +115,18 @@ static void on_list_done(void *arg, const struct kube_answer *answer, const char
     feed(s, kube_answer_lost_version(answer) ? EV_GONE : EV_FAILED);
 }
 
+/* Said once; the metric says how many. */
+static void check_left_out(struct kube_store *s)
+{
+    bool some = s->objects.left_out > 0;
+
+    if (some && !s->said_left_out) {
+        log_warn("more objects than this program follows", "resource", s->options.resource->plural,
+                 "maximum", NUM(s->options.max_objects), NULL);
+    }
+    s->said_left_out = some;
+}
+
 static void on_change(struct kube_store *s, struct kube_watch_event *e)
 {
     struct err err;
@@ -125,6 +137,7 @@ static void on_change(struct kube_store *s, struct kube_watch_event *e)
     if (r < 0) {
         on_bad_object(s, &err);
     }
+    check_left_out(s);
 }
 
 /* Until the initial events are complete, none of their versions is one to go on from. */
@@ -273,11 +286,6 @@ static void say_recovered(struct kube_store *s)
                  NULL);
         s->said_failing = false;
     }
-    if (s->objects.left_out > 0) {
-        log_warn("more objects than this program follows", "resource", s->options.resource->plural,
-                 "left out", NUM(s->objects.left_out), NULL);
-        metric_add(s->left_out, (int64_t)s->objects.left_out);
-    }
 }
 
 /* The objects are those of the cluster at version. */
@@ -287,6 +295,7 @@ static void settle(struct kube_store *s)
     s->complete = true;
     kube_objects_sweep(&s->objects);
     say_recovered(s);
+    check_left_out(s);
     if (!s->closed && !s->synced) {
         s->synced = true;
         if (s->options.on_synced != NULL) {

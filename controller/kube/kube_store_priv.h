@@ -40,8 +40,9 @@ struct kube_store {
     struct loop_timer *timer; /* WAITING: its end. Else: what was to be started was not */
     struct loop_timer *resync;
     struct backoff backoff;
-    bool backing_off;    /* WAITING: for a failure to pass */
-    bool kicked;         /* since it last went well */
+    bool backing_off; /* WAITING: for a failure to pass */
+    bool kicked;      /* since it last went well */
+    bool said_left_out;
     bool said_failing;   /* a warning is out */
     int64_t failed_ms;   /* last; INT64_MIN: never */
     int64_t followed_ms; /* a stream was up; INT64_MIN: never */
