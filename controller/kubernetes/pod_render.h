@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/json.h"
+#include "controller/kubernetes/pod_template.h"
 #include "controller/kubernetes/pod_view.h"
 #include "controller/pool/object.h"
 
@@ -22,11 +23,6 @@ struct pod_owner { /* borrowed */
     const char *pool_uid;
 };
 
-struct pod_template { /* what a Pod is compared by */
-    char hash[17];    /* 16 hex digits; the sidecar's image does not count, it is patched */
-    char parts[192];  /* "image=...,openvpn=...": which of it differs, for a person */
-};
-
 /* "{pool}-{index}" */
 void pod_name(const char *pool, uint32_t index, char ret[POD_NAME_MAX]);
 /* *ret is the whole object, ready to be created; owned by the caller. template may be NULL.
@@ -34,7 +30,3 @@ void pod_name(const char *pool, uint32_t index, char ret[POD_NAME_MAX]);
 int pod_render(const struct pool_object *pool, const struct pod_owner *owner, uint32_t index,
                cJSON **ret, struct pod_template *template, struct err *err);
 const char *pod_sidecar_image(const struct pool_object *pool);
-
-/* What differs between two pod_template.parts, in words: "the image, what OpenVPN runs with".
- * Caller frees. */
-char *pod_template_difference(const char *before, const char *now);

@@ -2,7 +2,6 @@
 
 #include "common/log.h"
 #include "controller/kubernetes/pool_run_priv.h"
-#include "controller/kubernetes/pool_view.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -230,279 +229,6 @@ static void cancel_calls(struct pool_run *run)
     run->call_count = 0;
 }
 
-/* --- LOAD --- */
-
-static void free_spec(struct pool_run *run)
-{
-    if (run->spec_ok) {
-        pool_object_clear(&run->spec);
-    }
-    run->spec_ok = false;
-    free(run->fault);
-    run->fault = NULL;
-}
-
-/* Admission is the API server's; what it let through nevertheless is said in a condition. */
-static void read_spec(struct pool_run *run, const struct pool_view *view)
-{
-    struct pool_errors errors;
-    struct pool_object spec;
-
-    if (run->spec_generation == view->generation && run->spec_generation != 0) {
-        return;
-    }
-    pool_errors_init(&errors);
-    int r = pool_object_from_json(run->name, view->object, &spec, &errors);
-    if (r == 0 && pool_object_check_kubernetes(run->name, &spec, &errors) < 0) {
-        pool_object_clear(&spec);
-        r = -1;
-    }
-    free_spec(run);
-    run->spec_ok = r == 0;
-    if (r == 0) {
-        run->spec = spec;
-    } else {
-        run->fault = xstrdup(buf_str(&errors.text));
-        run->fault[strcspn(run->fault, "\n")] = '\0'; /* the first one */
-        log_error("the pool is left as it is: its spec makes no sense", "pool", run->name, "why",
-                  run->fault, NULL);
-        run_event(run, KUBE_EVENT_WARNING, "InvalidSpec", "ReadSpec", "%s", run->fault);
-    }
-    pool_errors_clear(&errors);
-    bool changed = run->spec_generation != 0;
-    run->spec_generation = view->generation;
-    if (changed) {
-        run->pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
-    }
-    run_rehash(run);
-}
-
-/* What is known of this process's own doings is kept for Pods that are still the same. */
-static void take_status(struct pool_run *run, struct pool_status *theirs)
-{
-    for (size_t n = 0; n < theirs->count; n++) {
-        struct pool_instance *i = &theirs->instances[n];
-        const struct pool_instance *ours = pool_status_find(&run->status, i->index);
-        if (ours != NULL && strcmp(ours->uid, i->uid) == 0) {
-            struct pool_instance written = *i;
-            *i = *ours;
-            i->phase = written.phase;
-            i->since_ms = written.since_ms;
-            i->failures = written.failures;
-            memcpy(i->reason, written.reason, sizeof(i->reason));
-        }
-    }
-    pool_status_clear(&run->status);
-    run->status = *theirs;
-}
-
-static void restore_burials(struct pool_run *run)
-{
-    for (size_t i = 0; i < run->status.burial_count; i++) {
-        const struct pool_burial *b = &run->status.burials[i];
-        struct burial item = {.service_id = b->service_id, .index = b->index, .gone = true};
-        snprintf(item.epoch, sizeof(item.epoch), "%s", b->epoch);
-        burials_restore(run->burials, &item);
-    }
-    for (size_t n = 0; n < run->status.count; n++) {
-        const struct pool_instance *i = &run->status.instances[n];
-        if (i->service_id != 0) {
-            burials_live(run->burials, i->index, i->uid, i->service_id, NULL);
-        }
-        if (i->phase == INDEX_BURYING) {
-            burials_gone(run->burials, i->index, i->uid);
-        }
-    }
-}
-
-static void read_status(struct pool_run *run, const cJSON *status)
-{
-    struct pool_status theirs;
-    size_t ignored = 0;
-
-    pool_status_read(status, &theirs, &ignored);
-    char *gist = pool_status_gist(&theirs);
-    bool same = run->loaded && run->written != NULL && strcmp(gist, run->written) == 0;
-    if (ignored > 0) {
-        log_warn("parts of the pool's status make no sense", "pool", run->name, "ignored",
-                 NUM(ignored), NULL);
-    }
-    if (same) { /* only the spec or the metadata is another */
-        pool_status_clear(&theirs);
-        free(gist);
-        return;
-    }
-    if (run->loaded) {
-        log_warn("somebody changed the pool's status; going on from there", "pool", run->name,
-                 NULL);
-    }
-    free(run->written);
-    run->written = gist;
-    take_status(run, &theirs);
-    restore_burials(run);
-    run_rehash(run);
-}
-
-static void forget_pool(struct pool_run *run)
-{
-    pool_status_clear(&run->status);
-    free(run->written);
-    free(run->written_all);
-    run->written = run->written_all = NULL;
-    run->loaded = false;
-    run->spec_generation = 0;
-    run->taken_count = 0;
-    expectations_clear(&run->pods);
-}
-
-static void on_loaded(struct run_call *c, struct kube_answer *answer)
-{
-    struct pool_run *run = c->run;
-
-    if (answer->outcome != KUBE_OK || answer->object == NULL) {
-        run->deleting = answer->outcome == KUBE_NOT_FOUND; /* the watch will say so as well */
-        if (!run->deleting) {
-            run_call_failed(c, answer);
-        }
-        return;
-    }
-    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(answer->object, "metadata");
-    cJSON *status = cJSON_DetachItemFromObjectCaseSensitive(answer->object, "status");
-    const char *version = "";
-    json_str(metadata, "resourceVersion", &version, NULL);
-    struct pool_view *view = pool_view_new(answer->object);
-    if (view != NULL) {
-        if (strcmp(run->uid, view->uid) != 0) { /* another pool under the same name */
-            forget_pool(run);
-            snprintf(run->uid, sizeof(run->uid), "%s", view->uid);
-        }
-        run_version(run, version);
-        run->generation = view->generation;
-        run->deleting = view->deleting;
-        read_status(run, status);
-        read_spec(run, view);
-        run->loaded = true;
-        run->must_load = false;
-    }
-    pool_view_free(view);
-    cJSON_Delete(status);
-}
-
-static void load(struct pool_run *run)
-{
-    AUTO(str) char *path = kube_path(&vpn_pools, run->d->ns, run->name, NULL);
-    struct run_request request = {.method = "GET", .path = path, .on_answer = on_loaded};
-
-    run->step = RUN_LOAD;
-    run_send(run, &request);
-    run_step_ends(run);
-}
-
-/* --- LOOK --- */
-
-static void found(struct run_call *c, const struct pod_view *v, int64_t now_ms)
-{
-    struct pool_run *run = c->run;
-    struct pool_instance *i = pool_status_find(&run->status, c->index);
-    bool ours = v != NULL && pod_classify(v, run->name, run->uid) == POD_OURS;
-
-    if (i == NULL) {
-        return;
-    }
-    bool made = i->uid[0] != '\0' || i->phase != INDEX_STARTING;
-    i->unsure = false;
-    if (ours && (i->uid[0] == '\0' || strcmp(i->uid, v->uid) == 0)) {
-        snprintf(i->uid, sizeof(i->uid), "%s", v->uid); /* the cache is late */
-        run_wake_at(run, now_ms + RUN_SOON_MS);
-        return;
-    }
-    i->gone = made;
-    if (v != NULL) {
-        run_take_name(run, c->index, now_ms);
-    }
-}
-
-static void on_look(struct run_call *c, struct kube_answer *answer)
-{
-    if (answer->outcome == KUBE_NOT_FOUND) {
-        found(c, NULL, clock_realtime_ms());
-        return;
-    }
-    if (answer->outcome != KUBE_OK) {
-        run_call_failed(c, answer);
-        return;
-    }
-    struct pod_view *v = pod_view_new(answer->object);
-    found(c, v, clock_realtime_ms());
-    pod_view_free(v);
-}
-
-static void look_at(struct pool_run *run, uint32_t index,
-                    void (*on_done)(struct run_call *c, struct kube_answer *answer))
-{
-    char name[POD_NAME_MAX];
-
-    pod_name(run->name, index, name);
-    AUTO(str) char *path = kube_path(&kube_pods, run->d->ns, name, NULL);
-    struct run_request request = {
-        .method = "GET", .path = path, .on_answer = on_done, .index = index};
-    run_send(run, &request);
-}
-
-/* A Pod of ours that the status does not know: the status was lost. Only a live one is adopted. */
-static void on_adopt(struct run_call *c, struct kube_answer *answer)
-{
-    struct pool_run *run = c->run;
-    struct pod_view *v = answer->outcome == KUBE_OK ? pod_view_new(answer->object) : NULL;
-
-    if (v != NULL && !v->deleting && v->index == c->index &&
-        pod_classify(v, run->name, run->uid) == POD_OURS &&
-        pool_status_find(&run->status, c->index) == NULL) {
-        struct pool_instance *i = pool_status_add(&run->status, c->index, clock_realtime_ms());
-        snprintf(i->uid, sizeof(i->uid), "%s", v->uid);
-        snprintf(i->reason, sizeof(i->reason), "Adopted");
-        run_rehash(run);
-        log_warn("a Pod of the pool is not in its status; it is adopted", "pod", v->name, NULL);
-        run_event(run, KUBE_EVENT_WARNING, "PodAdopted", "Adopt",
-                  "%s is this pool's and was not in its status", v->name);
-    }
-    pod_view_free(v);
-}
-
-static bool is_unknown(const struct pool_run *run, const struct pod_view *v)
-{
-    char name[POD_NAME_MAX];
-
-    pod_name(run->name, v->index, name);
-    return v->index != 0 && !v->deleting && strcmp(name, v->name) == 0 &&
-           pod_classify(v, run->name, run->uid) == POD_OURS &&
-           pool_status_find(&run->status, v->index) == NULL &&
-           expectations_has(&run->pods, v->name) == EXPECT_NONE;
-}
-
-static void look(struct pool_run *run)
-{
-    struct pods_seen seen = run_seen(run, clock_realtime_ms());
-
-    run->step = RUN_LOOK;
-    if (expectations_check(&run->pods, clock_monotonic_ms()) == EXPECT_OVERDUE) {
-        log_warn("the watch of Pods is late; looking at each", "pool", run->name, NULL);
-        expectations_clear(&run->pods);
-    }
-    for (size_t n = 0; n < run->status.count; n++) {
-        if (pods_must_look(&seen, &run->status.instances[n])) {
-            look_at(run, run->status.instances[n].index, on_look);
-        }
-    }
-    for (struct kube_store_iter i = {.store = run->d->pods}; kube_store_next(&i);) {
-        const struct pod_view *v = i.object->kept;
-        if (is_unknown(run, v)) {
-            look_at(run, v->index, on_adopt);
-        }
-    }
-    run_step_ends(run);
-}
-
 /* --- from step to step --- */
 
 static void decide_and_write(struct pool_run *run)
@@ -526,7 +252,7 @@ void run_step_ends(struct pool_run *run)
     case RUN_IDLE:
         break;
     case RUN_LOAD:
-        look(run);
+        run_look(run);
         break;
     case RUN_LOOK:
         decide_and_write(run);
@@ -587,9 +313,9 @@ void pool_run_work(struct pool_run *run)
     if (kube_store_get(run->d->pools, run->name) == NULL) {
         see_off(run);
     } else if (!run->loaded || run->must_load) {
-        load(run);
+        run_load(run);
     } else {
-        look(run);
+        run_look(run);
     }
 }
 
@@ -656,7 +382,7 @@ void pool_run_close(struct pool_run *run)
     burials_close(run->burials);
     expectations_clear(&run->pods);
     pool_status_clear(&run->status);
-    free_spec(run);
+    run_free_spec(run);
     for (size_t i = 0; i < RUN_VERSIONS; i++) {
         free(run->versions[i]);
     }

@@ -1,8 +1,8 @@
 /* pool_run: one pool, looked at again and again. Each look is one walk through these steps, at most
  * one at a time:
  *
- *     LOAD   the pool itself, when what we know of its status may be old
- *     LOOK   Pods that the cache does not have: are they gone, or is it late?
+ *     LOAD   the pool itself, when what we know of it may be old (pool_run_load.c)
+ *     LOOK   Pods that the cache lacks: are they gone, or is it late? (pool_run_look.c)
  *     DECIDE pods_follow(), plan(): into the status in memory (pool_run_decide.c)
  *     WRITE  the status, with the resourceVersion it was read at (pool_run_write.c)
  *     ACT    on what is written: create, delete, gates, drains, images (pool_run_act.c)

@@ -92,6 +92,9 @@ bool run_send(struct pool_run *run, const struct run_request *request);
 /* The answer is none, or a refusal: remembered, so that the look ends as a failure. */
 void run_call_failed(struct run_call *c, const struct kube_answer *answer);
 
+void run_load(struct pool_run *run);
+void run_free_spec(struct pool_run *run);
+void run_look(struct pool_run *run);
 void run_decide(struct pool_run *run, int64_t now_ms);
 /* DECIDE is over. Each of them leads to run_finish(), now or when its calls have ended. */
 void run_write(struct pool_run *run, int64_t now_ms);
