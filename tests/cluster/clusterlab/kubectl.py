@@ -67,13 +67,8 @@ class Watch(threading.Thread):
         self.start()
 
     def run(self):
-        decoder, text = json.JSONDecoder(), ""
         for line in self.process.stdout:
-            text += line
-            if line.rstrip() != "}":  # an event ends with a brace in the first column
-                continue
-            event, _ = decoder.raw_decode(text.lstrip())
-            text = ""
+            event = json.loads(line)
             self.events.append((time.time(), event["type"], event["object"]))
 
     def close(self):

@@ -32,6 +32,7 @@ class History:
         """No two Pods at any time with one index or overlapping subnets; each the subnet of its
         index. -> {name: Unix s at which it was gone}"""
         alive, gone = {}, {}
+        assert self.watch.events, "nothing was seen"
         for at, kind, pod in self.watch.events:
             uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
             if kind == "DELETED":
