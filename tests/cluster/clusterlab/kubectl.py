@@ -74,5 +74,5 @@ class Watch(threading.Thread):
     def close(self):
         self.process.terminate()
         self.process.wait()
-        self.process.stdout.close()
         self.join()
+        self.process.stdout.close()
