@@ -84,7 +84,6 @@ void proxy_route_answer(struct route_query *query, const struct route *route)
         [ROUTE_OFFLINE] = 503,
         [ROUTE_LOOP] = 508,
         [ROUTE_UNKNOWN] = 502,
-        [ROUTE_LATE] = 504,
     };
     struct ask *ask = CONTAINER_OF(query, struct ask, query);
     bool found = route->kind <= ROUTE_HOST;
@@ -124,9 +123,6 @@ static void take_verdict(struct broker *b, struct ask *ask, const struct verdict
         break;
     case VERDICT_NO_ANSWER:
         answer(ask, 502, verdict->why != NULL ? verdict->why : "the API gave no answer");
-        break;
-    case VERDICT_LATE:
-        answer(ask, 504, verdict->why != NULL ? verdict->why : "the API did not answer in time");
         break;
     }
 }

@@ -121,7 +121,7 @@ static void on_api_done(void *arg, const struct api_result *result)
         access_cache_put(call->gate->cache, &call->key, false, 0, now_ms);
     } else if (!grace(call, &verdict)) {
         verdict = (struct verdict){
-            .kind = result->timed_out ? VERDICT_LATE : VERDICT_NO_ANSWER,
+            .kind = VERDICT_NO_ANSWER,
             .source = DECIDED_BY_API,
             .why = result->why,
         };

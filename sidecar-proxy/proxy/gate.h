@@ -12,7 +12,7 @@
 
 struct gate;
 
-enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_NO_ANSWER, VERDICT_LATE };
+enum verdict_kind { VERDICT_ALLOWED, VERDICT_REFUSED, VERDICT_NO_ANSWER };
 
 struct verdict {
     enum verdict_kind kind;

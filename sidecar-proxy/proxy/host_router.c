@@ -247,8 +247,8 @@ static enum search_event wait_for_state(struct search *s)
 {
     bool starting = s->location.kind == LOCATED_STARTING;
 
-    s->route = starting ? (struct route){.kind = ROUTE_LATE, .why = "the state service starts"}
-                        : (struct route){.kind = ROUTE_UNKNOWN, .why = "no state service"};
+    s->route = (struct route){.kind = ROUTE_UNKNOWN,
+                              .why = starting ? "the state service starts" : "no state service"};
     return wait_a_bit(s, starting ? STARTING_PART(s->router->answer_timeout_ms) : PATIENCE_MS);
 }
 
@@ -260,9 +260,9 @@ static enum search_event wait_for_device(struct search *s)
 
 static void api_failed(struct search *s, const struct api_result *result)
 {
-    s->route = result->timed_out
-                   ? (struct route){.kind = ROUTE_LATE, .why = "the API did not answer in time"}
-                   : (struct route){.kind = ROUTE_UNKNOWN, .why = "the API gave no answer"};
+    s->route = (struct route){.kind = ROUTE_UNKNOWN,
+                              .why = result->timed_out ? "the API did not answer in time"
+                                                       : "the API gave no answer"};
 }
 
 static void on_connected(void *arg, const struct api_result *result)

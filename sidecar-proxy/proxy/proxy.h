@@ -16,7 +16,6 @@ enum route_kind {
     ROUTE_OFFLINE, /* 503 */
     ROUTE_LOOP,    /* 508: the other host would be us */
     ROUTE_UNKNOWN, /* 502: could not be found out */
-    ROUTE_LATE,    /* 504 */
 };
 
 struct route {

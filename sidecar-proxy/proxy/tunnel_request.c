@@ -319,8 +319,9 @@ enum tunnel_event tunnel_watch_client(struct tunnel *t)
 
 enum tunnel_event tunnel_answer_late(struct tunnel *t)
 {
-    /* Which of the two it waits for is the main loop's to know. */
-    return tunnel_refuse_with(t, 504, "no decision about the caller, or no device, in time");
+    /* The API or the state service: which of the two is the main loop's to know. 504 is a device's.
+     */
+    return tunnel_refuse_with(t, 502, "no decision about the caller, or no device, in time");
 }
 
 static int retry_after(int status)

@@ -272,13 +272,13 @@ def test_a_head_in_single_bytes_is_understood(allowed):
 
 # --- the API is not well ---
 
-@pytest.mark.parametrize("mode,status", [("ill", 502), ("broken", 502), ("silent", 504)])
-def test_an_outage_is_no_refusal_and_is_not_remembered(allowed, mode, status):
+@pytest.mark.parametrize("mode", ["ill", "broken", "silent"])
+def test_an_outage_is_no_refusal_and_is_not_remembered(allowed, mode):
     address, world, uuid, key = allowed
     world.api.mode = mode
     begun = time.monotonic()
     head, s = ask(address, connect(uuid, key=key))
-    assert status_of(head) == status
+    assert status_of(head) == 502
     assert time.monotonic() - begun < 8, "callers give up at 10 s"
     assert "Retry-After:" in head
     world.api.mode = "sane"
