@@ -20,7 +20,8 @@ struct loop {
     uv_prepare_t anchor; /* always active: a loop without objects still runs until loop_stop() */
     struct post *first_post;
     struct post **last_post;
-    size_t open; /* objects of this file whose x_close() was not called yet */
+    bool in_timer; /* a timer's callback runs */
+    size_t open;   /* objects of this file whose x_close() was not called yet */
 };
 
 static void on_posts(uv_idle_t *idle)
@@ -167,8 +168,11 @@ struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *arg)
 static void on_timer(uv_timer_t *uv)
 {
     struct loop_timer *t = uv->data;
+    struct loop *loop = t->loop; /* the callback may close the timer */
 
+    loop->in_timer = true;
     t->fn(t->arg);
+    loop->in_timer = false;
 }
 
 /* libuv counts from the start of the round, in whole milliseconds: without the correction a timer
@@ -187,6 +191,9 @@ void loop_timer_start(struct loop_timer *t, uint64_t after_ms, uint64_t repeat_m
         return;
     }
     uint64_t after = after_ms > 0 ? after_ms + behind_ms(t->loop) : 0;
+    if (after == 0 && t->loop->in_timer) {
+        after = 1; /* libuv runs what is due until nothing is: 0 would be this round again */
+    }
     uv_timer_start(&t->uv, on_timer, after, repeat_ms);
 }
 

@@ -344,21 +344,35 @@ static int put_openvpn_args(cJSON *c, const struct pool_object *pool, uint32_t i
     return 0;
 }
 
-static int put_openvpn_env(cJSON *c, const struct pool_object *pool, uint32_t index,
-                           struct err *err)
+static int put_rules(cJSON *env, const char *name, const char *pool, const struct nft_rules *rules,
+                     struct err *err)
 {
-    struct nft_rules rules = {
-        .indices = &index, .count = 1, .down = pool->throttle.down, .up = pool->throttle.up};
     AUTO(buf) struct buf text;
 
     buf_init(&text, NFT_RULES_MAX);
-    if (nft_render(pool->name, &rules, &text) < 0) {
+    if (nft_render(pool, rules, &text) < 0) {
         return err_text(err, -EMSGSIZE, "the firewall's rules are too long");
     }
-    cJSON *o = append_object(cJSON_AddArrayToObject(c, "env"));
-    put(o, "name", "VPN_NFT_RULES");
+    cJSON *o = append_object(env);
+    put(o, "name", name);
     put(o, "value", buf_str(&text));
     return 0;
+}
+
+/* With limits, twice: a node whose kernel has none still gets the wall. */
+static int put_openvpn_env(cJSON *c, const struct pool_object *pool, uint32_t index,
+                           struct err *err)
+{
+    cJSON *env = cJSON_AddArrayToObject(c, "env");
+    struct nft_rules rules = {.indices = &index, .count = 1};
+    int r = put_rules(env, "VPN_NFT_RULES", pool->name, &rules, err);
+
+    if (r < 0 || (pool->throttle.down == 0 && pool->throttle.up == 0)) {
+        return r;
+    }
+    rules.down = pool->throttle.down;
+    rules.up = pool->throttle.up;
+    return put_rules(env, "VPN_NFT_LIMITED_RULES", pool->name, &rules, err);
 }
 
 static void put_openvpn_ending(cJSON *c)

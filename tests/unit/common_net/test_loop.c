@@ -84,6 +84,27 @@ static void test_timer_closed_in_its_callback_is_silent(void **state)
     loop_timer_close(later.timer);
 }
 
+static void on_fire_again(void *arg)
+{
+    struct fire *f = arg;
+
+    assert_true(++f->count < 100000); /* the round never ends */
+    loop_timer_start(f->timer, 0, 0);
+}
+
+static void test_timer_that_starts_itself_lets_others_run(void **state)
+{
+    (void)state;
+    struct fire again = {.timer = loop_timer_new(loop, on_fire_again, &again)};
+    struct fire other = {0};
+
+    loop_timer_start(again.timer, 0, 0);
+    RUN_UNTIL(again.count > 1);
+    loop_post(loop, on_fire, &other);
+    RUN_UNTIL(other.count == 1);
+    loop_timer_close(again.timer);
+}
+
 static void test_timer_repeats_until_stopped(void **state)
 {
     (void)state;
@@ -255,6 +276,7 @@ int main(void)
         net_test(test_posts_run_in_order_and_not_at_once),
         net_test(test_timer_never_fires_early_in_a_long_round),
         net_test(test_timer_closed_in_its_callback_is_silent),
+        net_test(test_timer_that_starts_itself_lets_others_run),
         net_test(test_timer_repeats_until_stopped),
         net_test(test_io_tells_what_is_ready),
         net_test(test_io_reports_a_failed_descriptor_as_ready_and_keeps_its_errno),

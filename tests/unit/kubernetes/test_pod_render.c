@@ -129,6 +129,7 @@ static void test_pod_runs_openvpn_with_what_can_be_read(void **state)
     cJSON *pod = render("", ",\"throttle\":{\"down\":\"8mbit\",\"up\":\"8mbit\"}", 2, NULL);
     const cJSON *args = at(pod, OPENVPN "args");
     const char *rules = cJSON_GetStringValue(at(pod, OPENVPN "env|0|value"));
+    const char *limited = cJSON_GetStringValue(at(pod, OPENVPN "env|1|value"));
 
     (void)state;
     assert_json(pod, OPENVPN "command", "[\"vpn-openvpn\"]");
@@ -141,7 +142,10 @@ static void test_pod_runs_openvpn_with_what_can_be_read(void **state)
     assert_false(has_word(args, "--user", NULL));
     assert_non_null(strstr(rules, "table inet openvpn-fleet"));
     assert_non_null(strstr(rules, "\"tun2\""));
-    assert_non_null(strstr(rules, "limit rate over 1000000 bytes/second"));
+    assert_null(strstr(rules, "limit rate"));
+    assert_json(pod, OPENVPN "env|1|name", "\"VPN_NFT_LIMITED_RULES\"");
+    assert_non_null(strstr(limited, "table inet openvpn-fleet"));
+    assert_non_null(strstr(limited, "limit rate over 1000000 bytes/second"));
     cJSON_Delete(pod);
 }
 
