@@ -72,6 +72,17 @@ def test_a_pod_has_its_tun_its_rules_and_names(deployment, kubectl):
     assert "tun1" in inside and "table inet harness" in inside and "10.96.0.1" in inside
 
 
+def test_the_image_is_small_and_has_every_program(deployment, kubectl):
+    words = kubectl.run("-n", SPACE, "exec", "deployment/pair", "-c", "openvpn", "--", "sh", "-c",
+                        "du -xsk / 2>/dev/null; ls /usr/bin /usr/lib/*/libnss_openvpn.so.2").split()
+    megabytes = int(words[0]) * 1024 / 1e6
+    print("\n  %.0f MB" % megabytes)
+    assert megabytes < 120
+    for program in ("controller", "sidecar", "state", "connect-proxy", "balancer", "openvpn"):
+        assert "vpn-" + program in words
+    assert any(word.endswith("libnss_openvpn.so.2") for word in words)
+
+
 def test_openvpn_does_not_start_without_its_wall(kubectl, image):
     for name, rules in (("wrong", "no rules"), ("empty", "")):
         spec = pod_spec(image, env=[{"name": "VPN_NFT_RULES", "value": rules}])
