@@ -41,7 +41,9 @@ def test_no_call_was_denied(world):
 
 
 def test_every_right_was_used(world):
+    """Or is what a watch begins with at an API server that is too old to stream a list."""
     used = {c[:4] for c in calls(world.cluster) if c[4] == "allow"}
+    used |= {(account, "list", *what) for account, verb, *what in used if verb == "watch"}
     unused = sorted(set(granted(world)) - used)
     assert not unused, "\n".join(map(str, unused))
 
