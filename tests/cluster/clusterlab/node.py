@@ -4,7 +4,6 @@ import contextlib
 import json
 import pathlib
 import signal
-import subprocess
 
 from clusterlab import mounts, programs
 from clusterlab.control_plane import DNS_IP, POD_RANGE

@@ -4,7 +4,6 @@ import json
 import pathlib
 import secrets
 import subprocess
-import time
 
 from clusterlab import programs
 from clusterlab.kubectl import Failed

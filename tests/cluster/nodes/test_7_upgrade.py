@@ -1,6 +1,5 @@
 """`helm upgrade`: what changes decides what is touched."""
 
-import subprocess
 
 from clusterlab.wait import wait_until
 from clusterlab.world import IMAGE, NAMESPACE, POOL, REGISTRY, REPOSITORY, restarts
