@@ -5,18 +5,21 @@
 #include <string.h>
 #include <time.h>
 
+#define LAST_MS 253402300799999 /* 9999-12-31T23:59:59.999Z: there is no later one */
+
 static struct kube_time_text format(int64_t unix_ms, bool micro)
 {
     struct kube_time_text ret;
     struct tm tm;
-    time_t seconds = (time_t)(unix_ms / 1000);
+    int64_t ms = unix_ms < 0 ? 0 : unix_ms < LAST_MS ? unix_ms : LAST_MS;
+    time_t seconds = (time_t)(ms / 1000);
     char day[24] = "";
 
     if (gmtime_r(&seconds, &tm) != NULL) {
         strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
     }
     if (micro) {
-        snprintf(ret.text, sizeof(ret.text), "%s.%03u000Z", day, (unsigned)(unix_ms % 1000));
+        snprintf(ret.text, sizeof(ret.text), "%s.%03u000Z", day, (unsigned)(ms % 1000));
     } else {
         snprintf(ret.text, sizeof(ret.text), "%sZ", day);
     }

@@ -3,7 +3,7 @@
 #include "common/hashmap.h"
 #include "common/json.h"
 #include "common/log.h"
-#include "controller/kubernetes/replicas.h"
+#include "common/replicas.h"
 
 #include <string.h>
 
@@ -13,7 +13,7 @@
 #define STALE_MS 5000
 #define SERVERS_MAX 20000
 
-struct replica {
+struct balancer {
     struct balancer_view *owner;
     char *url;
     struct http_call *call;
@@ -26,7 +26,7 @@ struct balancer_view {
     struct loop *loop;
     struct http_client *http;
     struct replicas *addresses;
-    struct replica replicas[REPLICAS_MAX];
+    struct balancer balancers[REPLICAS_MAX];
     size_t count;
     struct loop_timer *poll;
     int64_t wanted_ms;
@@ -34,7 +34,7 @@ struct balancer_view {
     void *arg;
 };
 
-static void forget(struct replica *r)
+static void forget(struct balancer *r)
 {
     hashmap_clear(&r->listed);
     cJSON_Delete(r->names);
@@ -42,7 +42,7 @@ static void forget(struct replica *r)
 }
 
 /* True: others than before. */
-static bool take(struct replica *r, cJSON *root, const cJSON *servers)
+static bool take(struct balancer *r, cJSON *root, const cJSON *servers)
 {
     struct hashmap listed;
     const cJSON *item;
@@ -66,7 +66,7 @@ static bool take(struct replica *r, cJSON *root, const cJSON *servers)
 
 static void on_answer(void *arg, int result, const struct http_response *res, const struct err *err)
 {
-    struct replica *r = arg;
+    struct balancer *r = arg;
     cJSON *root = NULL;
     const cJSON *servers = NULL;
 
@@ -87,7 +87,7 @@ static void on_answer(void *arg, int result, const struct http_response *res, co
     }
 }
 
-static void ask(struct replica *r)
+static void ask(struct balancer *r)
 {
     AUTO(str) char *url = xasprintf("%s/v1/servers", r->url);
     struct http_request request = {
@@ -103,7 +103,7 @@ static void on_poll(void *arg)
     struct balancer_view *v = arg;
 
     for (size_t i = 0; i < v->count; i++) {
-        ask(&v->replicas[i]);
+        ask(&v->balancers[i]);
     }
     if (clock_monotonic_ms() - v->wanted_ms < WANTED_MS) {
         loop_timer_start(v->poll, POLL_MS, 0);
@@ -113,9 +113,9 @@ static void on_poll(void *arg)
 static void drop_replicas(struct balancer_view *v)
 {
     for (size_t i = 0; i < v->count; i++) {
-        http_call_cancel(v->replicas[i].call);
-        forget(&v->replicas[i]);
-        free(v->replicas[i].url);
+        http_call_cancel(v->balancers[i].call);
+        forget(&v->balancers[i]);
+        free(v->balancers[i].url);
     }
     v->count = 0;
 }
@@ -127,9 +127,9 @@ static void on_addresses(void *arg)
     drop_replicas(v);
     v->count = replicas_count(v->addresses);
     for (size_t i = 0; i < v->count; i++) {
-        v->replicas[i] =
-            (struct replica){.owner = v, .url = xstrdup(replicas_url(v->addresses, i))};
-        hashmap_init(&v->replicas[i].listed);
+        v->balancers[i] = (struct balancer){
+            .owner = v, .url = xasprintf("http://%s", replicas_at(v->addresses, i)->text)};
+        hashmap_init(&v->balancers[i].listed);
     }
     loop_timer_start(v->poll, 0, 0);
 }
@@ -139,8 +139,7 @@ struct balancer_view *balancer_view_new(struct loop *loop, struct http_client *h
 {
     struct balancer_view *v = xcalloc(1, sizeof(*v));
 
-    v->addresses = replicas_new(loop, name, on_addresses, v);
-    if (v->addresses == NULL) {
+    if (replicas_new(loop, name, &v->addresses, NULL) < 0) {
         free(v);
         return NULL;
     }
@@ -149,6 +148,8 @@ struct balancer_view *balancer_view_new(struct loop *loop, struct http_client *h
     v->on_change = on_change;
     v->arg = arg;
     v->poll = loop_timer_new(loop, on_poll, v);
+    replicas_watch(v->addresses, on_addresses, v);
+    on_addresses(v); /* those that are no names are known already */
     return v;
 }
 
@@ -172,7 +173,7 @@ bool balancer_view_lists(struct balancer_view *v, const char *server)
         loop_timer_start(v->poll, 0, 0);
     }
     for (size_t i = 0; i < v->count; i++) {
-        const struct replica *r = &v->replicas[i];
+        const struct balancer *r = &v->balancers[i];
         if (r->heard_ms == 0 || now - r->heard_ms > STALE_MS) {
             continue;
         }

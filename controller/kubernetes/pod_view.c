@@ -1,6 +1,6 @@
 #include "controller/kubernetes/pod_view.h"
 
-#include "controller/kubernetes/rfc3339.h"
+#include "controller/kube/kube_time.h"
 #include "controller/pool/object.h"
 
 #include <stdio.h>
@@ -86,7 +86,7 @@ static void read_metadata(struct pod_view *v, const cJSON *metadata)
     copy(v->template_hash, sizeof(v->template_hash), text_at(annotations, POD_ANNOTATION_TEMPLATE));
     v->delete_first = marked[0] != '\0' && strcmp(marked, "false") != 0;
     v->deleting = at(metadata, "deletionTimestamp") != NULL;
-    rfc3339_parse(text_at(metadata, "deletionTimestamp"), &v->deletion_ms);
+    kube_time_parse(text_at(metadata, "deletionTimestamp"), &v->deletion_ms);
     read_owner(v, metadata);
 }
 

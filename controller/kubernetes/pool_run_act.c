@@ -1,8 +1,8 @@
 /* ACT: from what is written to what is done. Everything here may be done again by the next look, or
  * by the next leader: it follows from the status, not from a memory of plans. */
 #include "common/log.h"
+#include "controller/kube/kube_time.h"
 #include "controller/kubernetes/pool_run_priv.h"
-#include "controller/kubernetes/rfc3339.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -165,9 +165,7 @@ static void on_gate(struct run_call *c, struct kube_answer *answer)
 static char *gate_patch(const struct pool_instance *i, bool open)
 {
     AUTO(json) cJSON *o = cJSON_CreateObject();
-    char now[RFC3339_MAX];
 
-    rfc3339_format(clock_realtime_ms(), now);
     cJSON_AddStringToObject(cJSON_AddObjectToObject(o, "metadata"), "uid", i->uid);
     cJSON *list = cJSON_AddArrayToObject(cJSON_AddObjectToObject(o, "status"), "conditions");
     cJSON *condition = cJSON_CreateObject();
@@ -175,7 +173,8 @@ static char *gate_patch(const struct pool_instance *i, bool open)
     cJSON_AddStringToObject(condition, "type", POD_GATE);
     cJSON_AddStringToObject(condition, "status", open ? "True" : "False");
     cJSON_AddStringToObject(condition, "reason", open ? "Listed" : i->reason);
-    cJSON_AddStringToObject(condition, "lastTransitionTime", now);
+    cJSON_AddStringToObject(condition, "lastTransitionTime",
+                            kube_time_second(clock_realtime_ms()).text);
     return text_of(o);
 }
 

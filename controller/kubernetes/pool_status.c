@@ -1,6 +1,6 @@
 #include "controller/kubernetes/pool_status.h"
 
-#include "controller/kubernetes/rfc3339.h"
+#include "controller/kube/kube_time.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -165,7 +165,7 @@ static int64_t read_time(const cJSON *o, const char *key)
     int64_t ms = 0;
 
     json_str(o, key, &text, NULL);
-    return rfc3339_parse(text, &ms) ? ms : 0;
+    return kube_time_parse(text, &ms) == 0 ? ms : 0;
 }
 
 static bool read_instance(const cJSON *o, struct pool_status *s)
@@ -280,11 +280,8 @@ static void put_number(cJSON *o, const char *key, int64_t n)
 
 static void put_time(cJSON *o, const char *key, int64_t ms)
 {
-    char text[RFC3339_MAX];
-
     if (ms > 0) {
-        rfc3339_format_ms(ms, text);
-        cJSON_AddStringToObject(o, key, text);
+        cJSON_AddStringToObject(o, key, kube_time_micro(ms).text);
     }
 }
 
@@ -351,18 +348,17 @@ static void put_conditions(cJSON *o, const struct pool_status *s)
 
     for (size_t i = 0; i < POOL_CONDITIONS; i++) {
         const struct pool_condition *c = &s->conditions[i];
-        char since[RFC3339_MAX];
         if (!c->known) {
             continue;
         }
         cJSON *item = cJSON_CreateObject();
         cJSON_AddItemToArray(list, item);
-        rfc3339_format(c->since_ms, since); /* to the second, as everyone's */
         cJSON_AddStringToObject(item, "type", condition_names[i]);
         cJSON_AddStringToObject(item, "status", c->yes ? "True" : "False");
         cJSON_AddStringToObject(item, "reason", c->reason);
         cJSON_AddStringToObject(item, "message", c->message);
-        cJSON_AddStringToObject(item, "lastTransitionTime", since);
+        /* To the second, as everyone's. */
+        cJSON_AddStringToObject(item, "lastTransitionTime", kube_time_second(c->since_ms).text);
         put_number(item, "observedGeneration", c->observed_generation);
     }
 }

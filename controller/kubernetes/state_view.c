@@ -2,8 +2,8 @@
 
 #include "common/hashmap.h"
 #include "common/log.h"
+#include "common/replicas.h"
 #include "common/secret.h"
-#include "controller/kubernetes/replicas.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -215,7 +215,9 @@ static void on_poll(void *arg)
     if (count == 0) {
         return;
     }
-    AUTO(str) char *url = xasprintf("%s/v1/instances", replicas_url(v->replicas, v->asks % count));
+    AUTO(str)
+    char *url =
+        xasprintf("http://%s/v1/instances", replicas_at(v->replicas, v->asks % count)->text);
     struct http_request request = {
         .method = "GET", .url = url, .timeout_ms = ANSWER_MS, .on_done = on_answer, .arg = v};
     http_client_send(v->http, &request, &v->call, NULL); /* else the next poll does */
@@ -304,7 +306,8 @@ static void on_replicas(void *arg)
     drop_tellers(v);
     v->teller_count = replicas_count(v->replicas);
     for (size_t i = 0; i < v->teller_count; i++) {
-        v->tellers[i] = (struct teller){.owner = v, .url = xstrdup(replicas_url(v->replicas, i))};
+        v->tellers[i] = (struct teller){
+            .owner = v, .url = xasprintf("http://%s", replicas_at(v->replicas, i)->text)};
     }
     loop_timer_start(v->tell, 0, 0);
     loop_timer_start(v->poll, 0, 0);
@@ -332,8 +335,7 @@ struct state_view *state_view_new(struct loop *loop, struct http_client *http, c
     struct state_view *v = xcalloc(1, sizeof(*v));
     uint8_t token[SECRET_BYTES];
 
-    v->replicas = replicas_new(loop, name, on_replicas, v);
-    if (v->replicas == NULL) {
+    if (replicas_new(loop, name, &v->replicas, NULL) < 0) {
         free(v);
         return NULL;
     }
@@ -347,6 +349,8 @@ struct state_view *state_view_new(struct loop *loop, struct http_client *http, c
     v->heard_ms = clock_monotonic_ms();
     v->poll = loop_timer_new(loop, on_poll, v);
     v->tell = loop_timer_new(loop, on_tell, v);
+    replicas_watch(v->replicas, on_replicas, v);
+    on_replicas(v); /* those that are no names are known already */
     return v;
 }
 

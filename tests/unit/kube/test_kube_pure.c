@@ -55,6 +55,12 @@ static void test_times(void **state)
         {"2026-11-23T10:00:00", -1},
         {"2026-11-23T10:00:00.Z", -1},
         {"2026-11-23T10:00:00Zx", -1},
+        {"2026-11-23T22:26:37z ", -1},
+        {"2026-11-32T22:26:37Z", -1},
+        {"2026-11-23T24:26:37Z", -1},
+        {"2026-11-23T22:26:37+2:00", -1},
+        {"-026-11-23T22:26:37Z", -1},
+        {"2026-11-23", -1},
         {"", -1},
     };
 
@@ -66,6 +72,8 @@ static void test_times(void **state)
     }
     assert_string_equal(kube_time_micro(1795428000123).text, "2026-11-23T10:00:00.123000Z");
     assert_string_equal(kube_time_second(1795428000123).text, "2026-11-23T10:00:00Z");
+    assert_string_equal(kube_time_micro(-1).text, "1970-01-01T00:00:00.000000Z");
+    assert_string_equal(kube_time_second(INT64_MAX).text, "9999-12-31T23:59:59Z");
 }
 
 static void test_bucket_gives_its_burst_then_its_rate(void **state)

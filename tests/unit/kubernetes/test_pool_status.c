@@ -64,10 +64,12 @@ static void test_pool_status_reads_well(void **state)
     (void)state;
     fill(&s);
     AUTO(str) char *text = text_of(&s);
-    assert_non_null(strstr(text, "\"index\":1,\"subnet\":\"100.64.0.0/20\",\"pod\":\"fleet-1\","
-                                 "\"phase\":\"Starting\",\"since\":\"2026-11-23T22:26:37.042Z\""));
+    assert_non_null(strstr(text,
+                           "\"index\":1,\"subnet\":\"100.64.0.0/20\",\"pod\":\"fleet-1\","
+                           "\"phase\":\"Starting\",\"since\":\"2026-11-23T22:26:37.042000Z\""));
     assert_non_null(strstr(text, "\"selector\":\"vpn.openbalena.io/pool=fleet\""));
-    assert_non_null(strstr(text, "\"freed\":[{\"index\":9,\"at\":\"2026-11-23T22:26:38.042Z\"}]"));
+    assert_non_null(
+        strstr(text, "\"freed\":[{\"index\":9,\"at\":\"2026-11-23T22:26:38.042000Z\"}]"));
     assert_non_null(strstr(text, "{\"type\":\"Available\",\"status\":\"True\",\"reason\":"
                                  "\"EnoughReady\",\"message\":\"2 of 2\",\"lastTransitionTime\":"
                                  "\"2026-11-23T22:26:37Z\",\"observedGeneration\":3}"));
