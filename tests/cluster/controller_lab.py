@@ -262,24 +262,36 @@ class Kubelet(threading.Thread):
     """Gives each Pod a node, runs it in name only, and ends it when it is to go.
 
     holds: names of Pods whose end has to wait; never_ready: of those that do not get ready; dead:
-    it does nothing at all. address(pod): its IP."""
+    it does nothing at all, from the moment on that it was set. address(pod): its IP."""
 
     def __init__(self, api, address=lambda pod: "127.0.0.1"):
         super().__init__(daemon=True)
         self.api, self.address = api, address
-        self.holds, self.never_ready, self.dead = set(), set(), False
+        self.holds, self.never_ready, self.is_dead = set(), set(), False
+        self.at_work = threading.Lock()
         self.stopped = threading.Event()
         self.start()
 
+    @property
+    def dead(self):
+        return self.is_dead
+
+    @dead.setter
+    def dead(self, dead):
+        with self.at_work:  # what it began to look at would be undone else
+            self.is_dead = dead
+
     def run(self):
         while not self.stopped.wait(0.1):
-            if self.dead:
-                continue
-            try:
-                for pod in self.api.pods():
-                    self.look_at(pod)
-            except (AssertionError, http.client.HTTPException, OSError):
-                pass  # the API server is away, or a Pod went meanwhile
+            with self.at_work:
+                self.look()
+
+    def look(self):
+        try:
+            for pod in [] if self.dead else self.api.pods():
+                self.look_at(pod)
+        except (AssertionError, http.client.HTTPException, OSError):
+            pass  # the API server is away, or a Pod went meanwhile
 
     def look_at(self, pod):
         name = pod["metadata"]["name"]
