@@ -1,5 +1,6 @@
 #include "controller/pool/local_load.h"
 
+#include "common/balena_api.h"
 #include "common/log.h"
 #include "controller/pool/local_haproxy.h"
 #include "controller/pool/local_machine.h"
@@ -91,6 +92,23 @@ int local_load_pool(const struct local_settings *settings, const struct local_pa
     *ret = pool;
     *pem = own;
     return 0;
+}
+
+/* --- the API --- */
+
+int local_load_api(const struct local_settings *settings, char **url, char **ca, struct err *err)
+{
+    int r = balena_api_url_from_env(url, err);
+
+    if (r == 0 && *url == NULL) {
+        r = err_text(err, -EINVAL,
+                     "no balena API is named: set BALENA_API_HOST (https), or "
+                     "BALENA_API_INTERNAL_HOST (http)");
+    }
+    if (r == 0 && settings->service_key == NULL) {
+        r = err_text(err, -EINVAL, "VPN_SERVICE_API_KEY is not set: the key of the VPN service");
+    }
+    return r < 0 ? r : balena_api_ca_from_env(ca, err);
 }
 
 /* --- certificates of the environment --- */

@@ -162,6 +162,20 @@ static void print_verdict(const struct pool_object *pool)
            pool->connect_proxy.port);
 }
 
+/* A file is checked where it is written, which may not be where it runs; variables are. */
+static int check_api(const struct local_settings *settings)
+{
+    AUTO(str) char *url = NULL;
+    AUTO(str) char *ca = NULL;
+    struct err err;
+    int r = local_load_api(settings, &url, &ca, &err);
+
+    if (r < 0) {
+        fprintf(stderr, "%s%s\n", settings->file != NULL ? "warning: " : "environment: ", err.text);
+    }
+    return settings->file != NULL ? 0 : r;
+}
+
 static int check(const struct options *o)
 {
     struct local_settings settings = settings_of(o);
@@ -174,6 +188,7 @@ static int check(const struct options *o)
     local_findings_init(&findings);
     int r = local_load_pool(&settings, &paths, &pool, &pem, &findings);
     local_findings_print(&findings);
+    r = check_api(&settings) < 0 ? -EINVAL : r;
     if (r == 0) {
         print_verdict(&pool);
     }

@@ -77,9 +77,15 @@ static int load_and_apply(struct run *run, struct local_findings *findings, stru
 {
     struct pool_object pool = {0};
     struct env_pem pem = {0};
+    const char *file = run->settings->file != NULL ? run->settings->file : "environment";
     int r = local_load_pool(run->settings, &run->paths, &pool, &pem, findings);
 
+    if (r == 0) {
+        r = pool_object_check_change(file, drive_local_pool(run->drive), &pool, &findings->errors);
+    }
     if (r < 0) {
+        pool_object_clear(&pool);
+        env_pem_clear(&pem);
         AUTO(str) char *first = first_line(&findings->errors);
         return err_text(err, r, "%s", first);
     }
@@ -127,21 +133,6 @@ static void on_hangup(void *arg)
 }
 
 /* --- life --- */
-
-static int find_api(struct run *run, struct err *err)
-{
-    int r = balena_api_url_from_env(&run->api_url, err);
-
-    if (r == 0 && run->api_url == NULL) {
-        r = err_text(err, -EINVAL,
-                     "no balena API is named: set BALENA_API_HOST (https), or "
-                     "BALENA_API_INTERNAL_HOST (http)");
-    }
-    if (r == 0 && run->settings->service_key == NULL) {
-        r = err_text(err, -EINVAL, "VPN_SERVICE_API_KEY is not set: the key of the VPN service");
-    }
-    return r < 0 ? r : balena_api_ca_from_env(&run->api_ca, err);
-}
 
 static void on_stopped(void *arg)
 {
@@ -313,7 +304,7 @@ int local_run(const struct local_settings *settings)
     int status;
 
     local_paths_init(&run.paths, settings->runtime_dir, settings->state_dir);
-    if (find_api(&run, &err) < 0) {
+    if (local_load_api(settings, &run.api_url, &run.api_ca, &err) < 0) {
         status = print_error(&err, 2);
     } else if (local_check_rights(&err) < 0) {
         status = print_error(&err, 1);

@@ -184,6 +184,11 @@ unsigned pool_object_diff(const struct pool_object *a, const struct pool_object 
 unsigned pool_object_diff_fields(const struct pool_object *a, const struct pool_object *b,
                                  char **fields);
 
+/* What of to cannot be had while from runs (POOL_CHANGED_FIXED, TCP or UDP), each with its place in
+ * file. 0, -EINVAL. */
+int pool_object_check_change(const char *file, const struct pool_object *from,
+                             const struct pool_object *to, struct pool_errors *errors);
+
 /* A hash of all that OpenVPN runs with: instances with another one are rolled. Certificates count
  * by their content. text: 16 hex digits and NUL. */
 void pool_object_instance_hash(const struct pool_object *p, char text[17]);

@@ -1,6 +1,7 @@
 /* What changed between two pools, and what that costs. */
 #include "controller/pool/object_rules.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* What a change of a field costs; the first prefix that fits counts. */
@@ -122,4 +123,37 @@ unsigned pool_object_diff_fields(const struct pool_object *a, const struct pool_
     unsigned changes = compare(object_fields, "", a, b, &changed);
     *fields = buf_take(&changed);
     return changes;
+}
+
+static bool is_udp(const struct pool_object *p)
+{
+    return p->openvpn.protocol >= POOL_UDP;
+}
+
+static bool is_fixed(const char *path, const struct pool_object *from, const struct pool_object *to)
+{
+    return cost_of(path) == POOL_CHANGED_FIXED ||
+           (strcmp(path, "spec.openvpn.protocol") == 0 && is_udp(from) != is_udp(to));
+}
+
+int pool_object_check_change(const char *file, const struct pool_object *from,
+                             const struct pool_object *to, struct pool_errors *errors)
+{
+    AUTO(faults) struct faults faults;
+    AUTO(str) char *fields = NULL;
+    char *rest = NULL;
+
+    faults_init(&faults, file);
+    faults.name_of = to->name_of;
+    (void)pool_object_diff_fields(from, to, &fields);
+    for (char *path = strtok_r(fields, ", ", &rest); path != NULL;
+         path = strtok_r(NULL, ", ", &rest)) {
+        if (is_fixed(path, from, to)) {
+            object_fault(&faults, to->origin, path,
+                         "cannot change while the pool runs: stop it first");
+        }
+    }
+    int r = faults.count > 0 ? -EINVAL : 0;
+    faults_write(&faults, errors);
+    return r;
 }

@@ -100,7 +100,7 @@ def test_it_cannot_be_scaled_nor_become_tcp(make_lab):
     lab.pool.change(replicas=2)
     wait_said(lab, "notice", "udp cannot be balanced: it takes 1 replica, not 2")
     lab.pool.change(replicas=1, openvpn={"protocol": "tcp", "explicitExitNotify": 0})
-    wait_said(lab, "notice", "TCP or UDP cannot while the pool runs")
+    wait_said(lab, "notice", "spec.openvpn.protocol: cannot change while the pool runs")
     holds(lambda: lab.pool.pids("openvpn") == before, 2, "nothing changes")
 
 

@@ -803,6 +803,36 @@ static void test_object_diff(void **s)
     pool_object_clear(&a);
 }
 
+static void test_object_change_while_it_runs(void **s)
+{
+    static const struct {
+        const char *spec, *errors;
+    } cases[] = {
+        {"  replicas: 2\n  haproxy: {port: 444}\n  openvpn: {protocol: tcp6}\n", ""},
+        {"  network: {baseSubnet: 10.0.0.0/8}\n  openvpn: {protocol: udp}\n",
+         "p.yaml:5:25: spec.network.baseSubnet: cannot change while the pool runs: stop it first\n"
+         "p.yaml:6:23: spec.openvpn.protocol: cannot change while the pool runs: stop it first\n"},
+        {"  local: {basePort: 11000}\n",
+         "p.yaml:5:21: spec.local.basePort: cannot change while the pool runs: stop it first\n"},
+    };
+    struct pool_object from, to;
+
+    (void)s;
+    parse_good(SPEC "  replicas: 1\n", &from);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(str) char *text = xasprintf("%s%s", SPEC, cases[i].spec);
+        struct pool_errors errors;
+        parse_good(text, &to);
+        pool_errors_init(&errors);
+        assert_int_equal(pool_object_check_change("p.yaml", &from, &to, &errors),
+                         cases[i].errors[0] != '\0' ? -EINVAL : 0);
+        assert_string_equal(buf_str(&errors.text), cases[i].errors);
+        pool_errors_clear(&errors);
+        pool_object_clear(&to);
+    }
+    pool_object_clear(&from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -827,6 +857,7 @@ int main(void)
         cmocka_unit_test(test_object_takes_what_people_write),
         cmocka_unit_test(test_object_load_says_why_a_file_cannot_be_read),
         cmocka_unit_test(test_object_diff),
+        cmocka_unit_test(test_object_change_while_it_runs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
