@@ -5,6 +5,8 @@ import json
 from clusterlab.world import NAMESPACE
 
 OURS = "system:serviceaccount:%s:" % NAMESPACE
+# Counts an Event that is told again: whether one is in this run is chance.
+BY_CHANCE = {("vpn-controller", "patch", "events.k8s.io", "events")}
 
 
 def calls(cluster):
@@ -44,7 +46,7 @@ def test_every_right_was_used(world):
     """Or is what a watch begins with at an API server that is too old to stream a list."""
     used = {c[:4] for c in calls(world.cluster) if c[4] == "allow"}
     used |= {(account, "list", *what) for account, verb, *what in used if verb == "watch"}
-    unused = sorted(set(granted(world)) - used)
+    unused = sorted(set(granted(world)) - used - BY_CHANCE)
     assert not unused, "\n".join(map(str, unused))
 
 
