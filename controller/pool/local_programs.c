@@ -80,8 +80,18 @@ static void warn_of_descriptors(const struct local_programs *p)
     }
 }
 
-/* haproxy's settings are in its file: written here, and only when they changed. The only thing that
- * can fail, so it comes first: then nothing has changed. */
+static bool has_content(const char *path, const char *content)
+{
+    AUTO(str) char *text = NULL;
+    size_t len;
+
+    return file_read(path, HAPROXY_FILE_MAX, &text, &len, NULL) == 0 && len == strlen(content) &&
+           memcmp(text, content, len) == 0;
+}
+
+/* haproxy's settings are in its file: written here, and only where it holds others: a controller
+ * that adopts on a full disk needs no room. The only thing that can fail, so it comes first: then
+ * nothing has changed. */
 static int want_haproxy(struct local_programs *p, struct err *err)
 {
     const struct local_programs_host *h = p->host;
@@ -99,7 +109,9 @@ static int want_haproxy(struct local_programs *p, struct err *err)
         (strcmp(wanted, item->wanted) == 0 && access(h->paths->haproxy_config, F_OK) == 0)) {
         return r;
     }
-    r = file_replace(h->paths->haproxy_config, buf_str(&text), 0600, err);
+    if (!has_content(h->paths->haproxy_config, buf_str(&text))) {
+        r = file_replace(h->paths->haproxy_config, buf_str(&text), 0600, err);
+    }
     if (r == 0) {
         memcpy(item->wanted, wanted, sizeof(wanted));
         warn_of_descriptors(p);

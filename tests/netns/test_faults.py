@@ -207,6 +207,27 @@ def test_full_runtime_directory_is_told_until_there_is_room(make_lab):
         assert lab.pool.stop() == 0
 
 
+def test_full_runtime_directory_does_not_keep_a_controller_from_adopting(make_lab):
+    lab = make_lab(ready=False)
+    with small_disk(lab.pool.runtime) as (fill, make_room):
+        lab.pool.start().wait_ready()
+        device = lab.device(services=False).wait_online()
+        before = {name: lab.pool.pids(name) for name in ("haproxy", "openvpn", "vpn-sidecar",
+                                                         "vpn-state", "vpn-connect-proxy")}
+        fill()
+        lab.pool.kill9("vpn-controller")
+        lab.pool.start()
+        wait_until(lambda: "No space left on device" in lab.pool.log(), 30, "the log says it")
+        wait_said(lab, "stateFileWhy", "No space left on device")
+        assert {name: lab.pool.pids(name) for name in before} == before
+        make_room()
+        wait_until(lambda: lab.pool.status()["stateFileWhy"] is None, 20, "on disk")
+        wait_until(lambda: lab.pool.status()["available"], 60, "available")
+        assert {name: lab.pool.pids(name) for name in before} == before
+        assert device.connections == 1
+        assert lab.pool.stop() == 0
+
+
 def test_broken_state_file_is_set_aside(lab):
     device = lab.device(services=False).wait_online()
     lab.pool.kill9("vpn-controller")
