@@ -64,6 +64,22 @@ static void save_again(struct drive_local *d)
     }
 }
 
+/* Settings that could not be written at the start, with devices to look after. */
+static void refresh_again(struct drive_local *d)
+{
+    struct err err;
+
+    if (d->unrefreshed[0] == '\0') {
+        return;
+    }
+    if (local_programs_refresh(d->programs, &err) < 0) {
+        snprintf(d->unrefreshed, sizeof(d->unrefreshed), "%s", err.text);
+        return;
+    }
+    d->unrefreshed[0] = '\0';
+    log_info("the programs have their settings", NULL);
+}
+
 /* --- the table of instances, in order of index --- */
 
 static size_t place_of(const struct drive_local *d, uint32_t index)
@@ -286,6 +302,7 @@ void drive_local_round(void *arg)
     }
     drive_local_judge(d);
     save_again(d);
+    refresh_again(d);
     follow_members(d);
     follow_roster(d);
     if (d->stopping) {

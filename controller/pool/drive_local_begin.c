@@ -120,8 +120,12 @@ static void begin(struct drive_local *d)
         return;
     }
     if (local_programs_refresh(d->programs, &err) < 0) {
-        fail(d, err.text);
-        return;
+        if (d->count == 0) {
+            fail(d, err.text);
+            return;
+        }
+        log_error("what was adopted goes on with its settings", "why", err.text, NULL);
+        snprintf(d->unrefreshed, sizeof(d->unrefreshed), "%s", err.text);
     }
     burials_gone_unless(d->burials, is_alive, d); /* now nobody reports under these ids any more */
     d->begun = true;

@@ -46,7 +46,8 @@ struct drive_local {
     bool available;                 /* devices are let in, and callers: as of the newest round */
     char unavailable[ERR_TEXT_MAX]; /* why not; "" while it is */
     bool told_available;
-    char unsaved[ERR_TEXT_MAX]; /* why the state file is not on disk; "": it is */
+    char unsaved[ERR_TEXT_MAX];     /* why the state file is not on disk; "": it is */
+    char unrefreshed[ERR_TEXT_MAX]; /* why the programs lack their settings; "": they have them */
     const char *was_degraded;
     char *notice;
     struct loop_timer *timer; /* the next round */
