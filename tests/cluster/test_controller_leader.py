@@ -67,7 +67,8 @@ def test_a_leader_that_ends_in_order_hands_over_within_3_s(lab):
     first.stop()
     took = acts(lab, second) - begun
     assert took < 3, "%.1f s" % took
-    assert acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}
+    wait_until(lambda: acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}, 20,
+               "three creates in the log, which is written behind")
 
 
 def test_a_leader_that_is_killed_is_succeeded_within_18_s(lab):
@@ -76,7 +77,8 @@ def test_a_leader_that_is_killed_is_succeeded_within_18_s(lab):
     first.stop(kill=True)
     took = acts(lab, second) - begun
     assert took < 18, "%.1f s" % took
-    assert acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}
+    wait_until(lambda: acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}, 20,
+               "three creates in the log, which is written behind")
 
 
 def test_a_leader_that_was_frozen_does_not_act_any_more(lab):
@@ -85,7 +87,8 @@ def test_a_leader_that_was_frozen_does_not_act_any_more(lab):
     acts(lab, second)
     lab.control_plane.processes.thaw("first")
     wait_until(lambda: lab.control_plane.processes.pid("first") is None, 20, "it ends")
-    assert acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}
+    wait_until(lambda: acts_on_pods(lab.control_plane)[("create", "")] == {201: 3}, 20,
+               "three creates in the log, which is written behind")
     wait_until(lambda: settled(lab.api), 30, "all is well")
 
 
