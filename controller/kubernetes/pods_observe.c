@@ -83,14 +83,16 @@ static void follow_start(const struct pods_seen *seen, struct pool_instance *i,
     set_reason(i, waits ? "WaitingForBalancer" : "Running");
 }
 
-/* Ends that nobody asked for; a minute of health forgives them. */
+/* Ends that nobody asked for; a minute of health forgives them. A new leader takes over what its
+ * predecessor has counted, and decided. */
 static void follow_restarts(const struct pods_seen *seen, struct pool_instance *i,
                             const struct pod_view *v)
 {
     bool ready = i->phase == INDEX_READY && v->containers_ready;
 
-    if (!i->restarts_seen) {
-        i->restarts_seen = true;
+    if (!i->seen) {
+        i->seen = true;
+        i->unserved = i->phase == INDEX_READY && !v->gate;
         i->restarts = i->phase == INDEX_STARTING && i->failures == 0 ? 0 : v->restarts;
     }
     if (v->restarts > i->restarts) {
@@ -249,7 +251,8 @@ void pods_count(const struct pods_seen *seen, struct pool_status *status)
         const struct pool_instance *i = &status->instances[n];
         const struct pod_view *v = pods_find(seen, i);
         status->replicas += i->phase <= INDEX_READY;
-        status->ready += i->phase == INDEX_READY && v != NULL && v->ready;
+        status->ready += i->phase == INDEX_READY && v != NULL &&
+                         (v->ready || (i->unserved && v->containers_ready));
         status->draining += i->phase == INDEX_DRAINING || i->phase == INDEX_TERMINATING;
         status->sessions += i->phase < INDEX_BURYING ? i->sessions : 0;
     }

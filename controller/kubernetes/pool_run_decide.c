@@ -259,6 +259,7 @@ static void ask_planner(struct pool_run *run, const struct pods_seen *seen, size
         .max_unavailable = udp ? 1 : spec->rollout.max_unavailable,
         .drain_timeout_ms = (int64_t)spec->drain.timeout_s * 1000,
         .starting_max = PLAN_INDEX_MAX, /* the scheduler and the nodes pace them */
+        .devices_max = pool_object_devices_max(spec),
     };
     struct plan_observed observed = {
         .now_ms = seen->now_ms,

@@ -29,7 +29,7 @@ struct pool_instance {
     bool gone;                        /* a live look found no Pod of that uid */
     bool unsure;                      /* its name exists, and nobody has looked whose it is */
     bool unserved;                    /* the planner wants no newcomers there for now */
-    bool restarts_seen;               /* restarts is true */
+    bool seen;                        /* its Pod, by us: restarts and unserved are true */
     uint32_t restarts;                /* of OpenVPN's container, when last looked at */
     int64_t ready_ms;                 /* since when it is ready; 0: it is not */
     bool delete_asked;                /* the API server has accepted it */

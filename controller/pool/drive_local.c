@@ -267,6 +267,7 @@ static void ask_planner(struct drive_local *d, int64_t now_ms)
         .max_surge = pool_is_udp(&d->pool) ? 0 : d->pool.rollout.max_surge,
         .max_unavailable = pool_is_udp(&d->pool) ? 1 : d->pool.rollout.max_unavailable,
         .drain_timeout_ms = d->hurried ? 0 : (int64_t)d->pool.drain.timeout_s * 1000,
+        .devices_max = pool_object_devices_max(&d->pool),
         .shutdown = d->stopping,
     };
     struct plan_observed observed = {

@@ -166,6 +166,8 @@ const char *pool_pull_policy_name(enum pool_pull_policy policy);
 /* Highest index that an instance can have: what the base subnet holds, with local also what the
  * ports leave free (base_port + index meets no other port), at most POOL_REPLICAS_MAX. */
 uint32_t pool_object_capacity(const struct pool_object *p, bool local);
+/* What one instance has addresses for. */
+uint32_t pool_object_devices_max(const struct pool_object *p);
 
 void pool_errors_init(struct pool_errors *e);
 void pool_errors_clear(struct pool_errors *e);

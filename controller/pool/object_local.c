@@ -301,6 +301,15 @@ uint32_t pool_object_capacity(const struct pool_object *p, bool local)
     return most;
 }
 
+uint32_t pool_object_devices_max(const struct pool_object *p)
+{
+    struct subnet_block block;
+
+    return subnet_block(p->network.base, p->network.instance_prefix_len, 1, &block, NULL) == 0
+               ? block.count
+               : 0;
+}
+
 /* --- interfaces --- */
 
 static void check_interface(struct look *l)

@@ -94,13 +94,28 @@ bool plan_is_outdated(const struct observed_index *o)
     return plan_is_live(o) && !o->current;
 }
 
+static bool is_fresh(const struct observed_index *o)
+{
+    return plan_can_serve(o) && o->current && o->serving;
+}
+
+/* While the fresh ones have room: from half full on no more are shunned, and from three quarters on
+ * none is, so that a fleet that comes back all at once finds a place. */
+bool plan_is_shunned(const struct planner *p, const struct observed_index *o)
+{
+    uint64_t room = (uint64_t)p->fresh * p->desired->devices_max;
+    uint64_t limit = o->serving ? room / 2 : room / 4 * 3;
+
+    return plan_is_outdated(o) && p->fresh > 0 && p->fresh_sessions < limit;
+}
+
 /* A new one that has just become ready may fail a moment later: no old one goes for it yet. */
 static bool is_sure(struct planner *p, const struct observed_index *o)
 {
     int64_t at_ms = o->phase_since_ms + PLAN_MIN_READY_MS;
 
-    if (!plan_can_serve(o) || !o->current || p->now_ms >= at_ms) {
-        return plan_can_serve(o);
+    if (!is_fresh(o) || p->now_ms >= at_ms) {
+        return is_fresh(o) || (plan_can_serve(o) && !o->current);
     }
     plan_wake_at(p, at_ms);
     return false;
@@ -113,6 +128,8 @@ static void count(struct planner *p, const struct observed_index *o)
     p->ready += plan_can_serve(o);
     p->sure += is_sure(p, o);
     p->outdated += plan_is_outdated(o);
+    p->fresh += is_fresh(o);
+    p->fresh_sessions += is_fresh(o) ? o->sessions : 0;
 }
 
 void plan_leave(struct planner *p, const struct observed_index *o)
@@ -123,6 +140,8 @@ void plan_leave(struct planner *p, const struct observed_index *o)
     p->ready -= plan_can_serve(o);
     p->sure -= is_sure(p, o);
     p->outdated -= plan_is_outdated(o);
+    p->fresh -= is_fresh(o);
+    p->fresh_sessions -= is_fresh(o) ? o->sessions : 0;
 }
 
 void plan_end(struct planner *p, const struct observed_index *o, const char *reason)

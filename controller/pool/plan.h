@@ -60,6 +60,7 @@ struct plan_desired {
     uint32_t max_surge, max_unavailable;
     int64_t drain_timeout_ms;
     uint32_t starting_max; /* so many at once may be starting; 0: PLAN_STARTING_MAX */
+    uint32_t devices_max;  /* what one instance has addresses for */
     bool shutdown;         /* everything is to end in order */
 };
 
@@ -84,7 +85,7 @@ enum plan_action_kind {
     PLAN_KILL_OPENVPN, /* hung, or did not end in time */
     PLAN_KILL_SIDECAR,
     PLAN_SERVE,     /* becomes READY: list it in the balancer and let devices in */
-    PLAN_UNSERVE,   /* not ready any more: no new devices, keep those it has */
+    PLAN_UNSERVE,   /* not ready any more, or outdated: no new devices, keep those it has */
     PLAN_DRAIN,     /* becomes DRAINING */
     PLAN_TERMINATE, /* becomes TERMINATING: end OpenVPN, then the sidecar, unlist */
     PLAN_BURY,      /* becomes BURYING */

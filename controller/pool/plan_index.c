@@ -136,10 +136,13 @@ static void keep_sidecar(struct planner *p, const struct observed_index *o)
 static void keep_serving(struct planner *p, const struct observed_index *o)
 {
     bool able = o->ready && o->openvpn == PROCESS_RUNNING;
+    bool shunned = o->phase == INDEX_READY && plan_is_shunned(p, o);
 
-    if (able && (o->phase == INDEX_STARTING || !o->serving)) {
+    if (able && (o->phase == INDEX_STARTING || (!o->serving && !shunned))) {
         plan_act(p, PLAN_SERVE, o->index,
                  o->phase == INDEX_STARTING ? "became ready" : "ready again");
+    } else if (able && shunned && o->serving) {
+        plan_act(p, PLAN_UNSERVE, o->index, "newcomers go to those of the new template");
     } else if (!able && o->serving && (o->openvpn != PROCESS_RUNNING || p->ready > 0)) {
         plan_act(p, PLAN_UNSERVE, o->index, "not ready");
     }

@@ -26,8 +26,10 @@ struct planner {
     uint32_t live;
     uint32_t starting;
     uint32_t ready;    /* able to serve */
-    uint32_t sure;     /* and, when new ones are brought in, for PLAN_MIN_READY_MS */
+    uint32_t sure;     /* and, if current, listed, and for PLAN_MIN_READY_MS */
     uint32_t outdated; /* with another template */
+    uint32_t fresh;    /* current, and newcomers do come there */
+    uint64_t fresh_sessions;
     enum plan_trouble trouble;
     bool gave_up;                   /* this plan gives one up */
     bool taken[PLAN_INDEX_MAX + 1]; /* ended or chosen by this plan */
@@ -44,6 +46,8 @@ void plan_leave(struct planner *p, const struct observed_index *o);
 bool plan_is_live(const struct observed_index *o);
 bool plan_can_serve(const struct observed_index *o);
 bool plan_is_outdated(const struct observed_index *o); /* and live */
+/* Newcomers go to others: what comes to an outdated one would have to move once more. */
+bool plan_is_shunned(const struct planner *p, const struct observed_index *o);
 
 /* plan_index.c: one index by itself. */
 void plan_index_ends(struct planner *p,

@@ -157,6 +157,34 @@ static void check_left_alone(struct world *w, const struct plan_result *result, 
     }
 }
 
+/* Newcomers are kept from one that could take them only for the sake of a new one that does; and
+ * while the new ones are empty, they are. What is known is what was observed. */
+static void check_newcomers(struct world *w, const struct plan_result *result, struct buf *why)
+{
+    uint32_t fresh = 0, sessions = 0;
+
+    for (size_t i = 0; i < w->count; i++) {
+        const struct observed_index *o = &w->observed[i];
+        bool takes = o->phase == INDEX_READY && o->ready && o->serving && o->current && !o->lost &&
+                     o->openvpn == PROCESS_RUNNING && !has_action(result, o->index, ENDS);
+        fresh += takes;
+        sessions += takes ? o->sessions : 0;
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        const struct observed_index *o = &w->observed[i];
+        bool able = o->phase == INDEX_READY && o->ready && !o->lost &&
+                    o->openvpn == PROCESS_RUNNING && !has_action(result, o->index, ENDS);
+        bool kept = o->serving ? has_action(result, o->index, 1U << PLAN_UNSERVE)
+                               : !has_action(result, o->index, 1U << PLAN_SERVE);
+        if (able && kept && (o->current || fresh == 0)) {
+            BROKEN(why, "newcomers are kept from index %u, which could take them\n", o->index);
+        }
+        if (able && !kept && !o->current && fresh > 0 && sessions == 0 && o->serving) {
+            BROKEN(why, "newcomers go to index %u, which is to be replaced\n", o->index);
+        }
+    }
+}
+
 /* A plan that ends one that can serve, and that the controller knows of, leaves enough that can. */
 static void check_available(struct world *w, const struct plan_result *result, struct buf *why)
 {
@@ -227,6 +255,7 @@ bool rules_hold(struct world *w, const struct plan_result *result, struct buf *w
     }
     check_available(w, result, why);
     check_left_alone(w, result, why);
+    check_newcomers(w, result, why);
     check_numbers(w, result, why);
     if (result->next_ms <= w->now_ms) {
         BROKEN(why, "the plan wants to be asked again in the past\n");

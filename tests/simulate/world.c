@@ -42,6 +42,7 @@ void world_init(struct world *w, uint64_t seed)
         .max_unavailable = world_random(w, 2),
         .drain_timeout_ms = 1000 * (5 + (int64_t)world_random(w, 60)),
         .starting_max = w->cluster ? PLAN_INDEX_MAX : world_random(w, 3),
+        .devices_max = world_chance(w, 3) ? 100 : 1000000,
     };
 }
 

@@ -159,7 +159,7 @@ static struct pool_instance instance_of(const char *text)
     strcpy(i.uid, strstr(text, "nouid") != NULL ? "" : "u1");
     i.gone = strstr(text, "gone") != NULL;
     i.unsure = strstr(text, "unsure") != NULL;
-    i.restarts_seen = true;
+    i.seen = true;
     strcpy(i.template_hash, strstr(text, "outdated") != NULL ? "new" : "");
     strcpy(i.reason, strstr(text, "ran") != NULL ? "Running" : "Reserved");
     return i;
@@ -263,10 +263,30 @@ static void test_pods_follow_counts_ends_and_forgives_them(void **state)
     i.ready_ms = NOW - PLAN_HEALTHY_MS;
     pods_follow(&seen, &status);
     assert_int_equal(i.failures, 0);
-    i.restarts_seen = false; /* a new leader does not count what its predecessor has counted */
+    i.seen = false; /* a new leader does not count what its predecessor has counted */
     world.pod.restarts = 40;
     pods_follow(&seen, &status);
     assert_int_equal(i.failures, 0);
+}
+
+/* Its predecessor has closed the gate, or died before it opened it: the planner decides anew. */
+static void test_pods_follow_leaves_a_gate_to_the_planner(void **state)
+{
+    struct pool_instance i = instance_of("READY");
+    struct pool_status status = {.instances = &i, .count = 1};
+
+    (void)state;
+    i.seen = false;
+    set_pod("gateless");
+    pods_follow(&seen, &status);
+    assert_true(i.unserved);
+    i.seen = false;
+    set_pod("");
+    pods_follow(&seen, &status);
+    assert_false(i.unserved);
+    set_pod("gateless"); /* ours: it is on its way */
+    pods_follow(&seen, &status);
+    assert_false(i.unserved);
 }
 
 struct observe_case {
@@ -384,6 +404,24 @@ static void test_pods_count_what_is_there(void **state)
     assert_int_equal(status.sessions, 7);
 }
 
+/* An outdated one that newcomers are kept from can still take devices. */
+static void test_pods_count_ready_what_is_ready(void **state)
+{
+    struct pool_instance i = instance_of("READY");
+    struct pool_status status = {.instances = &i, .count = 1};
+
+    (void)state;
+    set_pod("gateless");
+    pods_count(&seen, &status);
+    assert_int_equal(status.ready, 0);
+    i.unserved = true;
+    pods_count(&seen, &status);
+    assert_int_equal(status.ready, 1);
+    set_pod("unready");
+    pods_count(&seen, &status);
+    assert_int_equal(status.ready, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,7 +430,9 @@ int main(void)
         cmocka_unit_test(test_pods_follow_counts_ends_and_forgives_them),
         cmocka_unit_test(test_pods_observe),
         cmocka_unit_test(test_pod_classify),
+        cmocka_unit_test(test_pods_follow_leaves_a_gate_to_the_planner),
         cmocka_unit_test(test_pods_count_what_is_there),
+        cmocka_unit_test(test_pods_count_ready_what_is_ready),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,37 @@ static const struct plan_case rolling[] = {
     {"a roll and no replicas", POOL(0), "1 READY old", NULL, 0, "drain 1", NULL},
 };
 
+/* Who is moved in a roll is moved once: to a new one. */
+static const struct plan_case shunning[] = {
+    {"newcomers go to the new one", POOL(2, .devices_max = 100),
+     "1 READY old sessions=40, 2 READY old sessions=40, 3 READY since=-1s", NULL, 0,
+     "unserve 1, unserve 2", NULL},
+    {"... and no longer to the old ones", POOL(2, .devices_max = 100),
+     "1 READY old unserved sessions=40, 2 READY old unserved sessions=40, 3 READY since=-1s", NULL,
+     0, "", NULL},
+    {"... which count as able to serve", POOL(2, .devices_max = 100),
+     "1 READY old unserved sessions=9, 2 READY old unserved sessions=8, 3 READY since=-5s", NULL, 0,
+     "drain 2, reserve 4", NULL},
+    {"... unless the new one is not listed yet", POOL(2, .devices_max = 100),
+     "1 READY old, 2 READY old, 3 READY unserved", NULL, 0, "serve 3", NULL},
+    {"... or is not ready", POOL(2, .devices_max = 100),
+     "1 READY old unserved, 2 READY old unserved, 3 READY unready", NULL, 0,
+     "serve 1, serve 2, unserve 3", NULL},
+    {"... or is half full", POOL(2, .devices_max = 100),
+     "1 READY old, 2 READY old, 3 READY since=-1s sessions=50", NULL, 0, "", NULL},
+    {"one that fills up takes some more", POOL(2, .devices_max = 100),
+     "1 READY old unserved, 2 READY old unserved, 3 READY since=-1s sessions=74", NULL, 0, "",
+     NULL},
+    {"... before the old ones take some, too", POOL(2, .devices_max = 100),
+     "1 READY old unserved, 2 READY old unserved, 3 READY since=-1s sessions=75", NULL, 0,
+     "serve 1, serve 2", NULL},
+    {"two have the room of two", POOL(3, .devices_max = 100),
+     "1 READY old, 2 READY sessions=80, 3 READY sessions=19, 4 READY since=-1s unserved", NULL, 0,
+     "unserve 1, serve 4", NULL},
+    {"one that just became ready is one first", POOL(2, .devices_max = 100),
+     "1 READY, 2 STARTING old ready", NULL, 0, "terminate 2, reserve 3", NULL},
+};
+
 static const struct plan_case ending[] = {
     {"draining goes on", POOL(0), "1 DRAINING", NULL, 0, "", NULL},
     {"drained", POOL(0), "1 DRAINING drained", NULL, 0, "terminate 1", NULL},
@@ -278,6 +309,7 @@ TABLE(pausing)
 TABLE(scaling)
 TABLE(choosing)
 TABLE(rolling)
+TABLE(shunning)
 TABLE(ending)
 TABLE(stopping)
 TABLE(losing)
@@ -394,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_plan_scaling),
         cmocka_unit_test(test_plan_choosing),
         cmocka_unit_test(test_plan_rolling),
+        cmocka_unit_test(test_plan_shunning),
         cmocka_unit_test(test_plan_ending),
         cmocka_unit_test(test_plan_stopping),
         cmocka_unit_test(test_plan_losing),
