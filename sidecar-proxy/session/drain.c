@@ -13,11 +13,15 @@ struct drain {
     struct loop *loop;
     struct sessions *sessions;
     struct link *link;
-    loop_fn on_moving;
+    loop_fn on_change;
     void *arg;
     enum drain_state state;
     struct loop_timer *tick; /* the end of the pause, then each look */
     struct pace pace;        /* from the end of the pause */
+    int64_t linger_ms;
+    int64_t empty_ms; /* since when no session is left; 0: nobody has looked since there was one */
+    bool had_any;
+    bool was_over;
 };
 
 static size_t not_told(const struct drain *d)
@@ -46,7 +50,7 @@ static void begin_moving(struct drain *d)
 {
     d->state = DRAIN_MOVING;
     d->pace.total = not_told(d);
-    d->on_moving(d->arg);
+    d->on_change(d->arg);
 }
 
 static void move_due(struct drain *d)
@@ -66,6 +70,20 @@ static void move_due(struct drain *d)
     }
 }
 
+static void look_whether_over(struct drain *d)
+{
+    if (sessions_count(d->sessions) > 0) {
+        d->had_any = true;
+        d->empty_ms = 0;
+    } else if (d->empty_ms == 0) {
+        d->empty_ms = clock_monotonic_ms();
+    }
+    if (drain_is_over(d) != d->was_over) {
+        d->was_over = !d->was_over;
+        d->on_change(d->arg);
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct drain *d = arg;
@@ -74,15 +92,16 @@ static void on_tick(void *arg)
         begin_moving(d);
     }
     move_due(d);
+    look_whether_over(d);
 }
 
-struct drain *drain_new(struct loop *loop, struct sessions *sessions, loop_fn on_moving, void *arg)
+struct drain *drain_new(struct loop *loop, struct sessions *sessions, loop_fn on_change, void *arg)
 {
     struct drain *d = xcalloc(1, sizeof(*d));
 
     d->loop = loop;
     d->sessions = sessions;
-    d->on_moving = on_moving;
+    d->on_change = on_change;
     d->arg = arg;
     d->tick = loop_timer_new(loop, on_tick, d);
     return d;
@@ -118,13 +137,16 @@ void drain_start(struct drain *d, const struct drain_figures *figures)
     int64_t now_ms = clock_monotonic_ms();
     int64_t from_ms = moving_from(d, figures, now_ms);
     uint32_t wait_ms = from_ms > now_ms ? (uint32_t)(from_ms - now_ms) : 0;
+    uint32_t left_s = figures->timeout_s - wait_ms / 1000;
+    uint32_t linger_s = figures->linger_s < left_s / 2 ? figures->linger_s : left_s / 2;
 
     d->pace = (struct pace){
         .start_ms = from_ms,
         .total = not_told(d),
         .rate_per_minute = figures->rate_per_minute,
-        .timeout_s = figures->timeout_s - wait_ms / 1000,
+        .timeout_s = left_s - linger_s,
     };
+    d->linger_ms = (int64_t)linger_s * 1000;
     d->state = d->state == DRAIN_NOT ? DRAIN_PAUSING : d->state;
     loop_timer_start(d->tick, wait_ms, TICK_MS);
 }
@@ -137,4 +159,11 @@ bool drain_started(const struct drain *d)
 bool drain_is_moving(const struct drain *d)
 {
     return d->state == DRAIN_MOVING;
+}
+
+bool drain_is_over(const struct drain *d)
+{
+    bool empty = d->state == DRAIN_MOVING && d->empty_ms != 0 && sessions_count(d->sessions) == 0;
+
+    return empty && (!d->had_any || clock_monotonic_ms() >= d->empty_ms + d->linger_ms);
 }

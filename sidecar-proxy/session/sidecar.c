@@ -236,7 +236,7 @@ static int open_parts(struct sidecar *s, struct err *err)
     make_tracker(s);
     make_reporter(s);
     make_auth(s);
-    s->drain = drain_new(s->o.loop, &s->sessions, sidecar_on_moving, s);
+    s->drain = drain_new(s->o.loop, &s->sessions, sidecar_on_drain_change, s);
     r = open_control(s, err);
     if (r == 0) {
         r = open_proxy(s, err);

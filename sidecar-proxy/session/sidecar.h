@@ -23,7 +23,8 @@ struct sidecar_options { /* texts are borrowed until on_stopped */
     const char *states;           /* "host:port,host:port", or NULL */
     int64_t cache_s, grace_s, max_in_flight;
     struct control_drain drain;
-    int64_t drain_delay_s; /* before a drain moves anybody */
+    int64_t drain_delay_s;  /* before a drain moves anybody */
+    int64_t drain_linger_s; /* after it has moved all */
     int64_t bytecount_s;
     const char *api_url;
     const char *api_ca; /* PEM, or NULL */

@@ -9,9 +9,7 @@
 static const char *phase_of(const struct sidecar *s)
 {
     if (drain_started(s->drain)) {
-        bool over = drain_is_moving(s->drain) && sessions_count(&s->sessions) == 0 &&
-                    tracker_synced(s->tracker);
-        return over ? "drained" : "draining";
+        return drain_is_over(s->drain) && tracker_synced(s->tracker) ? "drained" : "draining";
     }
     return s->was_live ? "ready" : "starting";
 }
@@ -272,7 +270,8 @@ void sidecar_drain(struct sidecar *s, const struct control_drain *d, int64_t pau
 {
     const struct drain_figures figures = {.rate_per_minute = (uint32_t)d->rate_per_minute,
                                           .timeout_s = (uint32_t)d->timeout_s,
-                                          .pause_s = (uint32_t)pause_s};
+                                          .pause_s = (uint32_t)pause_s,
+                                          .linger_s = (uint32_t)s->o.drain_linger_s};
 
     log_info("draining", "sessions", NUM((long long)sessions_count(&s->sessions)), "per_minute",
              NUM(d->rate_per_minute), "within_seconds", NUM(d->timeout_s), NULL);
@@ -291,10 +290,12 @@ void sidecar_on_drain(void *arg, const struct control_drain *d)
 }
 
 /* Who comes now is let in no more: haproxy has had its time to send newcomers elsewhere. */
-void sidecar_on_moving(void *arg)
+void sidecar_on_drain_change(void *arg)
 {
     struct sidecar *s = arg;
 
-    auth_set_draining(s->auth);
+    if (drain_is_moving(s->drain)) {
+        auth_set_draining(s->auth);
+    }
     sidecar_tell_feeds(s);
 }

@@ -57,7 +57,7 @@ void sidecar_on_up(void *arg, const struct session *session);
 void sidecar_on_down(void *arg, const struct session *session, int64_t at_ms);
 struct control_status sidecar_on_status(void *arg);
 void sidecar_on_drain(void *arg, const struct control_drain *d);
-void sidecar_on_moving(void *arg);
+void sidecar_on_drain_change(void *arg);
 void sidecar_settle(void *arg);
 void sidecar_part_closed(void *arg); /* the link or the feeds */
 

@@ -199,17 +199,25 @@ def test_another_template_rolls_one_by_one(lab):
     lab.create(2, drain={"timeoutSeconds": 30})
     lab.sidecars.drained.update(range(1, 10))  # nobody has sessions
     first = {p["metadata"]["uid"] for p in api.pods()}
+    shunned = []
     api.patch_pool({"openvpn": {"keepalive": {"intervalSeconds": 7}}})
 
-    def ready():
-        return [p for p in api.pods() if conditions_of(p["status"]).get("Ready") == "True"]
+    def count(pods, condition):
+        return sum(conditions_of(p["status"]).get(condition) == "True" for p in pods)
 
     def rolled():
-        assert len(ready()) >= 2, "fewer than wanted are ready"
+        pods = api.pods()
+        new = [p for p in pods if p["metadata"]["uid"] not in first]
+        assert count(pods, "ContainersReady") >= 2, "fewer than wanted can serve"
+        assert api.status()["ready"] >= 2, "fewer than wanted are said to be ready"
+        assert count(pods, "Ready") >= 1, "newcomers have nowhere to go"
+        if count(new, "Ready") > 0:
+            shunned.append(count(pods, "Ready") == count(new, "Ready"))
         return settled(api) and not first & {p["metadata"]["uid"] for p in api.pods()}
 
     deadline_steps = wait_until_strict(rolled, 90)
     assert deadline_steps
+    assert any(shunned) and sum(shunned) > len(shunned) / 2, "newcomers still went to the old ones"
     for pod in api.pods():
         assert "7" in pod["spec"]["containers"][0]["args"]
     events = api.list("/apis/events.k8s.io/v1/namespaces/%s/events" % NAMESPACE)

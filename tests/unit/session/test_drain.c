@@ -13,17 +13,20 @@ struct fixture {
     struct loop *loop;
     struct sessions sessions;
     struct drain *drain;
-    int moving; /* calls of on_moving */
+    int moving; /* times that it began to move */
+    int changes;
 };
 
-static void on_moving(void *arg)
+static void on_change(void *arg)
 {
-    ((struct fixture *)arg)->moving++;
+    struct fixture *f = arg;
+
+    f->moving += f->changes++ == 0 && drain_is_moving(f->drain);
 }
 
 static void start(struct fixture *f, uint32_t rate, uint32_t timeout_s, uint32_t pause_s)
 {
-    const struct drain_figures figures = {rate, timeout_s, pause_s};
+    const struct drain_figures figures = {rate, timeout_s, pause_s, 0};
 
     drain_start(f->drain, &figures);
 }
@@ -34,7 +37,7 @@ static int set_up(void **state)
 
     assert_int_equal(loop_new(&f->loop, NULL), 0);
     sessions_init(&f->sessions, 16);
-    f->drain = drain_new(f->loop, &f->sessions, on_moving, f);
+    f->drain = drain_new(f->loop, &f->sessions, on_change, f);
     drain_set_link(f->drain, fake_link());
     fake_link_live = true;
     fake_link_take();
@@ -196,6 +199,59 @@ static void test_drain_pause_is_no_longer_than_its_time(void **state)
     assert_string_equal(told.text, "kill 0\nkill 1\n");
 }
 
+static bool is_over(void *arg)
+{
+    return drain_is_over(((struct fixture *)arg)->drain);
+}
+
+/* An empty one has nobody to wait for. */
+static void test_drain_of_nobody_is_over_with_its_pause(void **state)
+{
+    struct fixture *f = *state;
+    const struct drain_figures figures = {60, 3600, 0, 1000};
+
+    drain_start(f->drain, &figures);
+    assert_false(drain_is_over(f->drain));
+    fake_run_until(f->loop, is_over, f);
+    assert_true(f->changes >= 1);
+}
+
+static void test_drain_lingers_after_the_last_has_gone(void **state)
+{
+    struct fixture *f = *state;
+    const struct drain_figures figures = {60, 3600, 0, 1};
+    struct told told = {.wanted = 1};
+
+    up(f, 0);
+    drain_start(f->drain, &figures);
+    fake_run_until(f->loop, enough_told, &told);
+    sessions_down(&f->sessions, (struct session_id){1, 0}, 0);
+    int64_t gone_ms = clock_monotonic_ms();
+    assert_false(drain_is_over(f->drain));
+    int changes = f->changes;
+    fake_run_until(f->loop, is_over, f);
+    assert_in_range(clock_monotonic_ms() - gone_ms, 1000, INT64_MAX);
+    fake_settle(f->loop);
+    assert_int_equal(f->changes, changes + 1); /* it is told */
+    up(f, 1);
+    assert_false(drain_is_over(f->drain));
+}
+
+static void test_drain_lingers_no_longer_than_half_its_time(void **state)
+{
+    struct fixture *f = *state;
+    const struct drain_figures figures = {1, 2, 0, 3600};
+    struct told told = {.wanted = 2};
+
+    up(f, 0);
+    up(f, 1);
+    drain_start(f->drain, &figures);
+    fake_run_until(f->loop, enough_told, &told);
+    sessions_down(&f->sessions, (struct session_id){1, 0}, 0);
+    sessions_down(&f->sessions, (struct session_id){1, 1}, 0);
+    fake_run_until(f->loop, is_over, f);
+}
+
 int main(void)
 {
 #define WITH_DRAIN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -208,6 +264,9 @@ int main(void)
         WITH_DRAIN(test_drain_moves_nobody_in_its_pause),
         WITH_DRAIN(test_drain_again_does_not_pause_again),
         WITH_DRAIN(test_drain_pause_is_no_longer_than_its_time),
+        WITH_DRAIN(test_drain_of_nobody_is_over_with_its_pause),
+        WITH_DRAIN(test_drain_lingers_after_the_last_has_gone),
+        WITH_DRAIN(test_drain_lingers_no_longer_than_half_its_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
