@@ -15,7 +15,7 @@ struct lease_options {
     const char *identity; /* who we are: must differ between replicas and lives: "{pod}_{random}" */
     uint32_t duration_s;  /* 0: 15 */
     uint32_t renew_deadline_ms;    /* 0: 10000 */
-    uint32_t retry_ms;             /* 0: 2000; times 1..2.2 while waiting for it */
+    uint32_t retry_ms;             /* 0: 2000; a quarter to a half of it while waiting for it */
     void (*on_started)(void *arg); /* we lead */
     /* We do not any more (lost; not after lease_release()). Whoever acted on it should end at once.
      */

@@ -284,9 +284,11 @@ static void take(struct lease *l)
     send(l, "PUT", l->path, l->object, on_written);
 }
 
+/* Who leads may end in order at any time: looked at often, so that nobody waits long for a leader.
+ */
 static void wait_next(struct lease *l)
 {
-    int64_t wait = backoff_between(l->retry_ms / 2, l->retry_ms * 11 / 10);
+    int64_t wait = backoff_between(l->retry_ms / 4, l->retry_ms / 2);
 
     if (judge(l) == EV_TAKEN) {
         int64_t left = expires_ms(l) - lease_now_ms() + EXPIRY_SLACK_MS;
