@@ -72,6 +72,7 @@ void instance_observe(const struct instance *i, int64_t now_ms, const char *curr
         .current = r->revision[0] == '\0' || strcmp(r->revision, current_revision) == 0,
         .buried = !burials_pending(i->host->burials, r->index, r->epoch),
         .sessions = s != NULL ? s->sessions : 0,
+        .counted = s != NULL,
         .failures = r->failures,
         .not_before_ms = r->not_before_ms,
         .leaving_for_good = r->phase >= INDEX_DRAINING,

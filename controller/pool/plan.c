@@ -165,10 +165,28 @@ static uint32_t surge(const struct planner *p)
     return p->outdated < most ? p->outdated : most;
 }
 
+/* Whoever has the fewest sessions goes: a driver that has just begun does not know who that is. */
+static bool knows_the_counts(struct planner *p)
+{
+    int64_t at_ms = p->observed->looking_since_ms + PLAN_COUNT_MS;
+
+    for (size_t i = 0; i < p->observed->index_count && p->now_ms < at_ms; i++) {
+        const struct observed_index *o = &p->observed->indices[i];
+        if (plan_can_serve(o) && !o->counted && !p->desired->shutdown) {
+            plan_wake_at(p, at_ms);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void scale_down(struct planner *p)
 {
     const char *reason = p->desired->shutdown ? "shutting down" : "scaled down";
 
+    if (p->live > p->replicas + surge(p) && !knows_the_counts(p)) {
+        return;
+    }
     while (p->live > p->replicas + surge(p)) {
         const struct observed_index *o = plan_choose_victim(p, true);
         if (o == NULL || (plan_can_serve(o) && p->ready <= p->floor)) {
@@ -266,7 +284,7 @@ static bool is_progressing(const struct planner *p)
             return true;
         }
     }
-    return p->ret->count > 0;
+    return p->ret->count > 0 || p->live > p->replicas + surge(p);
 }
 
 static const struct {

@@ -36,6 +36,7 @@ struct observed_index { /* as the driver sees it now */
     bool current;          /* runs the desired template */
     bool buried;           /* the API lists no device under its service instance */
     uint32_t sessions;     /* 0 if unknown */
+    bool counted;          /* this driver has been told how many */
     uint32_t failures;     /* ends nobody asked for, or not ready in time; reset by the driver after
                               PLAN_HEALTHY_MS of readiness */
     int64_t not_before_ms; /* of the next start; 0: any time */
@@ -109,7 +110,8 @@ struct plan_action {
 #define PLAN_REST_MS 60000   /* a freed index rests that long while there are others */
 #define PLAN_START_TIMEOUT_MS 60000 /* from start to ready, else a failure */
 #define PLAN_FAILURES_MAX 6         /* then the index is given up */
-#define PLAN_HEALTHY_MS 60000       /* ready that long: failures are forgotten */
+#define PLAN_COUNT_MS 5000    /* a driver that just began waits so long for counts of sessions */
+#define PLAN_HEALTHY_MS 60000 /* ready that long: failures are forgotten */
 #define PLAN_GIVE_UP_PAUSE_MS 60000 /* pool-wide, after an index was given up */
 #define PLAN_TERMINATE_TIMEOUT_MS 15000
 

@@ -406,6 +406,7 @@ static void observe(const struct world *w, const struct life *l, struct observed
         .current = l->revision == w->revision,
         .buried = l->phase == INDEX_BURYING && (!l->registered || w->now_ms >= l->buried_ms),
         .sessions = known ? l->sessions : 0,
+        .counted = known,
         .failures = l->failures,
         .not_before_ms = l->not_before_ms,
         .leaving_for_good = l->phase >= INDEX_DRAINING,

@@ -37,6 +37,7 @@ static struct observed_index usual(uint32_t index, enum index_phase phase)
         .serving = phase == INDEX_READY,
         .listed = phase == INDEX_READY || phase == INDEX_DRAINING,
         .linked = phase == INDEX_READY || phase == INDEX_DRAINING,
+        .counted = true,
         .current = true,
         .leaving_for_good = phase >= INDEX_DRAINING,
     };
@@ -94,7 +95,7 @@ static void set_word(struct observed_index *o, const char *word)
         {"linked", &o->linked, true},     {"unscheduled", &o->unscheduled, true},
         {"pulling", &o->pulling, true},   {"drained", &o->drained, true},
         {"listed", &o->listed, true},     {"unlisted", &o->listed, false},
-        {"buried", &o->buried, true},
+        {"buried", &o->buried, true},     {"uncounted", &o->counted, false},
     };
     const char *equals = strchr(word, '=');
 

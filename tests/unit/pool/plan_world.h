@@ -2,8 +2,9 @@
  * Indices, comma-separated: "1 READY sessions=5, 2 STARTING since=-61s". A phase alone means what
  * is usual in it: READY has both processes, serves, is current; others see plan_world.c. Words
  * after it change that: down (no OpenVPN), hung, nosidecar, silent (sidecar hangs), unready,
- * unserved, old, marked, lost, linked, unscheduled, pulling, drained, listed, buried, alive
- * (processes still there), sessions=N, failures=N, since=-Ns, notbefore=+Ns, sidecarnotbefore=+Ns.
+ * unserved, uncounted, old, marked, lost, linked, unscheduled, pulling, drained, listed, buried,
+ * alive (processes still there), sessions=N, failures=N, since=-Ns, notbefore=+Ns,
+ * sidecarnotbefore=+Ns.
  */
 #pragma once
 

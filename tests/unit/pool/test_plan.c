@@ -330,6 +330,36 @@ static void test_plan_gives_nobody_up_that_it_has_not_looked_at(void **s)
 
 /* --- when to ask again --- */
 
+/* Who has the fewest sessions is not known at once; nor waited for, for ever. */
+static void test_plan_chooses_a_victim_by_what_it_was_told(void **s)
+{
+    static struct plan_result result;
+    struct plan_desired desired = POOL(1, .capacity = 8);
+    struct plan_world world;
+
+    (void)s;
+    plan_world_parse("1 READY sessions=5, 2 READY uncounted", "", &world);
+    world.observed.looking_since_ms = WORLD_NOW - 1000;
+    plan(&desired, &world.observed, &result);
+    assert_int_equal(result.count, 0);
+    assert_int_equal(result.next_ms, WORLD_NOW + PLAN_COUNT_MS - 1000);
+    assert_true(result.progressing);
+    world.observed.looking_since_ms = WORLD_NOW - PLAN_COUNT_MS;
+    plan(&desired, &world.observed, &result);
+    AUTO(str) char *late = plan_actions_text(&result);
+    assert_string_equal(late, "drain 2");
+    plan_world_parse("1 READY sessions=5, 2 READY sessions=9", "", &world);
+    world.observed.looking_since_ms = WORLD_NOW - 1000;
+    plan(&desired, &world.observed, &result);
+    AUTO(str) char *told = plan_actions_text(&result);
+    assert_string_equal(told, "drain 1");
+    plan_world_parse("1 READY uncounted, 2 READY uncounted", "", &world);
+    world.observed.looking_since_ms = WORLD_NOW;
+    desired.shutdown = true;
+    plan(&desired, &world.observed, &result);
+    assert_int_equal(result.count, 2);
+}
+
 static void test_plan_says_when_to_ask_again(void **s)
 {
     static const struct {
@@ -431,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_plan_stopping),
         cmocka_unit_test(test_plan_losing),
         cmocka_unit_test(test_plan_gives_nobody_up_that_it_has_not_looked_at),
+        cmocka_unit_test(test_plan_chooses_a_victim_by_what_it_was_told),
         cmocka_unit_test(test_plan_says_when_to_ask_again),
         cmocka_unit_test(test_plan_takes_no_index_whose_name_is_somebody_elses),
         cmocka_unit_test(test_plan_status),
