@@ -34,6 +34,9 @@ int drive_local_save(void *arg, struct err *err)
     struct drive_local *d = arg;
     struct local_state *s = &d->state;
 
+    if (!d->adopted) { /* the file still names what is adopted next */
+        return 0;
+    }
     s->instance_count = d->count;
     for (size_t i = 0; i < d->count; i++) {
         s->instances[i] = *instance_record(d->items[i]);
@@ -78,6 +81,14 @@ static void refresh_again(struct drive_local *d)
     }
     d->unrefreshed[0] = '\0';
     log_info("the programs have their settings", NULL);
+}
+
+/* The same for certificates: instances take them up one after the other. */
+static void certify_again(struct drive_local *d)
+{
+    if (d->uncertified[0] != '\0' && drive_local_certify(d, NULL) == 0) {
+        log_info("the certificates are in their files", NULL);
+    }
 }
 
 /* --- the table of instances, in order of index --- */
@@ -304,6 +315,7 @@ void drive_local_round(void *arg)
     drive_local_judge(d);
     save_again(d);
     refresh_again(d);
+    certify_again(d);
     follow_members(d);
     follow_roster(d);
     if (d->stopping) {

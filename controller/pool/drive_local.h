@@ -8,6 +8,7 @@
 #pragma once
 
 #include "controller/pool/burials.h"
+#include "controller/pool/env_pool.h"
 #include "controller/pool/local_commands.h"
 
 struct drive_local;
@@ -17,12 +18,14 @@ struct drive_local_options { /* borrowed while it lives, but for pool */
     const struct local_tools *tools;
     struct balena_api *api;
     const char *service_key;
+    const struct env_pem *certificates; /* of the variables, to be put into paths->tls_dir */
     loop_fn on_stopped; /* all has ended, after drive_local_stop(); or drive_local_failed() */
     void *arg;
 };
 
 /* Takes pool's content over; *pool is empty then. -EBUSY: another pool's instances run here.
- * -EPROTO: the state file can not be read. */
+ * Another error where nothing runs: certificates could not be written, or a part could not be
+ * opened; nothing was started or ended. */
 int drive_local_open(struct loop *loop, const struct drive_local_options *options,
                      struct pool_object *pool, struct drive_local **ret, struct err *err);
 void drive_local_close(struct drive_local *d); /* what runs lives on. NULL is fine */

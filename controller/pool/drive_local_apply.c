@@ -1,6 +1,7 @@
 /* New settings for a pool that runs. */
 #include "common/log.h"
 #include "controller/pool/drive_local_priv.h"
+#include "controller/pool/local_tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,6 +46,28 @@ int drive_local_find_addresses(struct drive_local *d, const struct pool_object *
     return 0;
 }
 
+/* What an instance that is started now would run with. */
+static void look_at_revision(struct drive_local *d)
+{
+    char before[17];
+
+    memcpy(before, d->revision, sizeof(before));
+    pool_object_instance_hash(&d->pool, d->revision);
+    if (before[0] != '\0' && strcmp(before, d->revision) != 0) {
+        d->state.pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
+    }
+}
+
+int drive_local_certify(struct drive_local *d, struct err *err)
+{
+    struct err why = {0};
+    int r = local_tls_write(d->options.paths, d->options.certificates, &why);
+
+    snprintf(d->uncertified, sizeof(d->uncertified), "%s", r < 0 ? why.text : "");
+    look_at_revision(d);
+    return r < 0 ? err_text(err, r, "%s", why.text) : 0;
+}
+
 /* What follows at once from the new content of d->pool; the rounds do the rest. */
 static int take_over(struct drive_local *d, struct err *err)
 {
@@ -56,7 +79,6 @@ static int take_over(struct drive_local *d, struct err *err)
 int drive_local_apply(struct drive_local *d, struct pool_object *pool, struct err *err)
 {
     struct pool_object before = d->pool;
-    char revision[17];
 
     if (!may_change(&d->pool, pool, err)) {
         return -EPERM;
@@ -69,11 +91,7 @@ int drive_local_apply(struct drive_local *d, struct pool_object *pool, struct er
         return r;
     }
     *pool = (struct pool_object){0};
-    pool_object_instance_hash(&d->pool, revision);
-    if (strcmp(revision, d->revision) != 0) {
-        memcpy(d->revision, revision, sizeof(revision));
-        d->state.pool_not_before_ms = 0; /* what failed may be repaired: no reason to wait */
-    }
+    look_at_revision(d);
     if (d->pool.replicas != before.replicas) {
         log_info("replicas changed", "from", NUM(before.replicas), "to", NUM(d->pool.replicas),
                  NULL);

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STRAY_GRACE_MS 3000
-
 static bool is_alive(void *arg, uint32_t index, const char *epoch)
 {
     struct instance *i = drive_local_find(arg, index);
@@ -19,60 +17,21 @@ static bool is_alive(void *arg, uint32_t index, const char *epoch)
     return i != NULL && strcmp(instance_record(i)->epoch, epoch) == 0;
 }
 
-static void begin(struct drive_local *d);
-
-/* Processes with our paths that no state file knows: of a controller whose file was lost. */
-static void on_stray_end(void *arg, const struct process_end *end)
+static bool is_of_this_boot(const struct drive_local *d, const struct local_state *before)
 {
-    struct stray *s = arg;
-
-    s->process = NULL;
-    s->owner->strays_left--;
-    begin(s->owner);
-}
-
-static bool is_known(const struct drive_local *d, pid_t pid)
-{
-    for (size_t i = 0; i < d->count; i++) {
-        const struct local_instance *r = instance_record(d->items[i]);
-        if (r->openvpn.id.pid == pid || r->sidecar.id.pid == pid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void end_strays(struct drive_local *d, const char *name)
-{
-    AUTO(str) char *prefix = xasprintf("%s/", d->options.paths->runtime_dir);
-    struct process_id found[STRAYS_MAX];
-    size_t count = process_scan(name, prefix, found, STRAYS_MAX);
-
-    for (size_t i = 0; i < count && d->stray_count < STRAYS_MAX; i++) {
-        struct stray *s = &d->strays[d->stray_count];
-        s->owner = d;
-        if (!is_known(d, found[i].pid) &&
-            process_adopt(d->loop, found[i], name, on_stray_end, s, &s->process, NULL) == 0) {
-            log_warn("ending a process that no state file knows", "what", name, "pid",
-                     NUM(found[i].pid), NULL);
-            d->stray_count++;
-            d->strays_left++;
-            process_stop(s->process, STRAY_GRACE_MS);
-        }
-    }
+    return strcmp(before->boot.text, d->state.boot.text) == 0;
 }
 
 /* Whose processes are all gone is over: the API is told, the index is free. */
-static void adopt(struct drive_local *d, const struct local_state *before)
+static void adopt_instances(struct drive_local *d, const struct local_state *before)
 {
-    bool same_boot = strcmp(before->boot.text, d->state.boot.text) == 0;
     struct local_instance record;
 
     for (size_t n = 0; n < before->instance_count; n++) {
         bool running = false;
         record = before->instances[n];
         int64_t epoch_ms = strtoll(record.epoch, NULL, 10);
-        if (!same_boot) {
+        if (!is_of_this_boot(d, before)) {
             record.openvpn.id.pid = record.sidecar.id.pid = 0;
         }
         struct instance *i = instance_adopt(&d->instance_host, &record, &running);
@@ -89,18 +48,58 @@ static void adopt(struct drive_local *d, const struct local_state *before)
         instance_remove_files(i);
         instance_close(i);
     }
+}
+
+/* What a state file of this boot names. */
+static void adopt(struct drive_local *d, const struct local_state *before)
+{
+    bool same_boot = is_of_this_boot(d, before);
+
+    adopt_instances(d, before);
     if (same_boot && d->count > 0) {
         memcpy(d->state.freed, before->freed, sizeof(before->freed));
         d->state.freed_count = before->freed_count;
         d->state.pool_not_before_ms = before->pool_not_before_ms;
     }
-    if (same_boot) {
-        local_programs_adopt(d->programs, before->programs);
-    } else {
-        local_programs_adopt(d->programs, d->state.programs);
+    local_programs_adopt(d->programs, same_boot ? before->programs : d->state.programs);
+    d->adopted = true;
+}
+
+/* And what it does not. */
+static void end_others(struct drive_local *d, const struct local_state *before)
+{
+    struct local_programs_before programs = {.known = is_of_this_boot(d, before),
+                                             .instances = d->count > 0};
+
+    local_programs_end_others(d->programs, &programs);
+    (void)drive_local_end_strays(d);
+}
+
+/* Is anything there that a controller that ended now would leave alone? */
+static bool is_running(const struct drive_local *d)
+{
+    bool running = d->count > 0;
+
+    for (int p = 0; p < LOCAL_PROGRAMS; p++) {
+        running |= local_programs_state(d->programs, (enum local_program)p) == KEEPER_RUNNING;
     }
-    end_strays(d, local_tool_names[TOOL_OPENVPN]);
-    end_strays(d, local_tool_names[TOOL_SIDECAR]);
+    return running;
+}
+
+/* Nothing begins without its certificates; what runs has those that it began with. */
+static int certify(struct drive_local *d, struct err *err)
+{
+    struct err why;
+    int r = drive_local_certify(d, &why);
+
+    if (r < 0 && !is_running(d)) {
+        return err_text(err, r, "%s", why.text);
+    }
+    if (r < 0) {
+        log_error("what was adopted goes on with the certificates that it has", "why", why.text,
+                  NULL);
+    }
+    return 0;
 }
 
 static void fail(struct drive_local *d, const char *why)
@@ -112,15 +111,17 @@ static void fail(struct drive_local *d, const char *why)
 
 /* Once what is in the way has gone and the wall stands; instances that run already stand behind the
  * wall that is there. */
-static void begin(struct drive_local *d)
+void drive_local_begin(struct drive_local *d)
 {
     struct err err;
 
-    if (d->begun || d->ended || d->strays_left > 0 || (!wall_settled(d->wall) && d->count == 0)) {
+    if (d->begun || d->ended || d->strays_left > 0 || (!wall_settled(d->wall) && d->count == 0) ||
+        drive_local_end_strays(d)) {
         return;
     }
+    drive_local_remove_leftovers(d);
     if (local_programs_refresh(d->programs, &err) < 0) {
-        if (d->count == 0) {
+        if (!is_running(d)) {
             fail(d, err.text);
             return;
         }
@@ -143,7 +144,7 @@ static void on_wall(void *arg)
         fail(d, wall_why(d->wall));
         return;
     }
-    begin(d);
+    drive_local_begin(d);
     drive_local_round_soon(d);
 }
 
@@ -239,7 +240,7 @@ static int load_state(struct drive_local *d, struct local_state *ret, struct err
 {
     int r = local_state_load(d->options.paths->state_file, ret, err);
 
-    if (r == -EPROTO || r == -EMSGSIZE) { /* its processes are found and ended as strays */
+    if (r == -EPROTO || r == -EMSGSIZE || r == -EINVAL) { /* its processes end as strays */
         log_error("the state file is set aside as .bad", "why", err->text, NULL);
         file_set_aside(d->options.paths->state_file);
         r = -ENOENT;
@@ -306,7 +307,6 @@ static struct drive_local *alloc(struct loop *loop, const struct drive_local_opt
     d->state.boot = process_boot_id();
     snprintf(d->state.pool, sizeof(d->state.pool), "%s", d->pool.name);
     snprintf(d->unavailable, sizeof(d->unavailable), "it is starting");
-    pool_object_instance_hash(&d->pool, d->revision);
     return d;
 }
 
@@ -321,8 +321,12 @@ int drive_local_open(struct loop *loop, const struct drive_local_options *option
         r = open_parts(d, err);
     }
     if (r == 0) {
-        register_metrics(d);
         adopt(d, before);
+        r = certify(d, err);
+    }
+    if (r == 0) {
+        register_metrics(d);
+        end_others(d, before);
         drive_local_follow_wall(d);
         *ret = d;
     } else {
@@ -343,9 +347,7 @@ void drive_local_close(struct drive_local *d)
     for (size_t i = 0; i < d->count; i++) {
         instance_close(d->items[i]);
     }
-    for (size_t i = 0; i < d->stray_count; i++) {
-        process_close(d->strays[i].process);
-    }
+    drive_local_forget_strays(d);
     local_health_close(d->health);
     local_programs_close(d->programs);
     members_close(d->members);

@@ -9,7 +9,7 @@
 #include "controller/pool/roster.h"
 #include "controller/pool/wall.h"
 
-#define STRAYS_MAX 64
+#define STRAYS_MAX (2 * LOCAL_INSTANCES_MAX) /* each an OpenVPN and a sidecar */
 
 struct stray {
     struct drive_local *owner;
@@ -48,18 +48,20 @@ struct drive_local {
     bool told_available;
     char unsaved[ERR_TEXT_MAX];     /* why the state file is not on disk; "": it is */
     char unrefreshed[ERR_TEXT_MAX]; /* why the programs lack their settings; "": they have them */
+    char uncertified[ERR_TEXT_MAX]; /* why certificates are not in their files; "": they are */
     const char *was_degraded;
     char *notice;
     struct loop_timer *timer; /* the next round */
 
-    bool begun; /* the wall stands: rounds take place */
+    bool adopted; /* what a state file names: only now another may be written */
+    bool begun;   /* the wall stands: rounds take place */
     int64_t begun_ms;
     bool stopping, hurried, ended;
     bool wall_going, told_burials;
     int64_t processes_gone_ms; /* while stopping: since when no instance runs */
     char failed[ERR_TEXT_MAX];
     struct stray strays[STRAYS_MAX];
-    size_t stray_count, strays_left;
+    size_t strays_left;
     struct loop_timer *stopped_timer;
 };
 
@@ -68,6 +70,18 @@ const char *drive_local_program_why(const struct drive_local *d, enum local_prog
 
 /* Looks whether it serves, says when that changes. In each round. */
 void drive_local_judge(struct drive_local *d);
+
+/* Puts the certificates of the variables into their files, looks with what an instance would start
+ * now. < 0: they are not there; d->uncertified says it too. */
+int drive_local_certify(struct drive_local *d, struct err *err);
+
+/* Once what is in the way has gone and the wall stands: called whenever that may be so. */
+void drive_local_begin(struct drive_local *d);
+/* Ends processes of instances that no state file knows. True: some are on their way out. */
+bool drive_local_end_strays(struct drive_local *d);
+void drive_local_forget_strays(struct drive_local *d);
+/* Removes their files, once they have ended. */
+void drive_local_remove_leftovers(struct drive_local *d);
 
 void drive_local_round(void *arg);
 void drive_local_round_soon(void *arg);

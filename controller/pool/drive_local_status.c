@@ -152,6 +152,7 @@ char *drive_local_status(const struct drive_local *d)
                                                      : wall_why(d->wall));
     put_text_or_null(root, "degraded", d->plan.degraded);
     put_text_or_null(root, "stateFileWhy", d->unsaved[0] != '\0' ? d->unsaved : d->unrefreshed);
+    put_text_or_null(root, "certificatesWhy", d->uncertified);
     put_text_or_null(root, "stateDirWhy", unsaved_service_instance(d));
     put_text_or_null(root, "notice", d->notice);
     char *text = cJSON_PrintUnformatted(root);

@@ -136,21 +136,36 @@ static void enter(struct instance *i, enum index_phase phase, int64_t now_ms)
     instance_save(i);
 }
 
-/* The sidecar may have registered after it was last asked. */
-void instance_learn_record(struct instance *i)
+struct record { /* of a sidecar, in its own file */
+    char epoch[LOCAL_EPOCH_MAX + 1];
+    int64_t service_id;
+};
+
+static bool read_record(const struct instance_host *host, uint32_t index, struct record *ret)
 {
-    AUTO(str) char *path = local_instance_path(i->host->paths, PATH_RECORD, i->record.index);
+    AUTO(str) char *path = local_instance_path(host->paths, PATH_RECORD, index);
     AUTO(str) char *text = NULL;
     AUTO(json) cJSON *root = NULL;
     const char *epoch = "";
-    int64_t id = 0;
     size_t len = 0;
 
-    if (file_read(path, RECORD_FILE_MAX, &text, &len, NULL) == 0 &&
-        json_parse(text, len, &root, NULL) == 0 && json_str(root, "epoch", &epoch, NULL) == 0 &&
-        strcmp(epoch, i->record.epoch) == 0 &&
-        json_int(root, "serviceId", 1, (int64_t)1 << 52, &id, NULL) == 0) {
-        learn_service_id(i, id);
+    if (file_read(path, RECORD_FILE_MAX, &text, &len, NULL) < 0 ||
+        json_parse(text, len, &root, NULL) < 0 || json_str(root, "epoch", &epoch, NULL) < 0 ||
+        json_int(root, "serviceId", 1, (int64_t)1 << 52, &ret->service_id, NULL) < 0 ||
+        strlen(epoch) > LOCAL_EPOCH_MAX) {
+        return false;
+    }
+    snprintf(ret->epoch, sizeof(ret->epoch), "%s", epoch);
+    return true;
+}
+
+/* The sidecar may have registered after it was last asked. */
+void instance_learn_record(struct instance *i)
+{
+    struct record r;
+
+    if (read_record(i->host, i->record.index, &r) && strcmp(r.epoch, i->record.epoch) == 0) {
+        learn_service_id(i, r.service_id);
     }
 }
 
@@ -257,6 +272,19 @@ void instance_remove_files(const struct instance *i)
         char *path = local_instance_path(i->host->paths, (enum instance_path)what, i->record.index);
         unlink(path);
     }
+}
+
+void instance_remove_leftovers(const struct instance_host *host, uint32_t index)
+{
+    struct record r;
+    bool known = read_record(host, index, &r);
+    struct instance *i = instance_new(host, index, known ? r.epoch : "");
+
+    if (known) {
+        learn_service_id(i, r.service_id); /* now it is one of those that are buried */
+    }
+    instance_remove_files(i);
+    instance_close(i);
 }
 
 bool instance_server(const struct instance *i, struct server *ret)

@@ -53,5 +53,8 @@ bool instance_sidecar_answers(const struct instance *i);
 void instance_learn_record(struct instance *i);
 /* Removes the files of this life. For an index that becomes free. */
 void instance_remove_files(const struct instance *i);
+/* The same for a life of index that no state file knows, whose processes have ended: its devices
+ * are reported if its sidecar's file says under which service instance. */
+void instance_remove_leftovers(const struct instance_host *host, uint32_t index);
 /* Its server in haproxy. False: it is not to have one. */
 bool instance_server(const struct instance *i, struct server *ret);

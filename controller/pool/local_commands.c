@@ -48,17 +48,34 @@ void local_paths_clear(struct local_paths *p)
     *p = (struct local_paths){0};
 }
 
+static const struct {
+    const char *before, *after;
+} instance_files[INSTANCE_PATHS] = {
+    [PATH_MANAGEMENT] = {"server-", ".sock"}, [PATH_STATUS] = {"server-", ".status"},
+    [PATH_SIDECAR] = {"sidecar-", ".sock"},   [PATH_NSS] = {"nss-", ".sock"},
+    [PATH_RECORD] = {"sidecar-", ".json"},    [PATH_OUTPUT] = {"server-", ".out"},
+};
+
 char *local_instance_path(const struct local_paths *p, enum instance_path what, uint32_t index)
 {
-    static const struct {
-        const char *before, *after;
-    } names[INSTANCE_PATHS] = {
-        [PATH_MANAGEMENT] = {"server-", ".sock"}, [PATH_STATUS] = {"server-", ".status"},
-        [PATH_SIDECAR] = {"sidecar-", ".sock"},   [PATH_NSS] = {"nss-", ".sock"},
-        [PATH_RECORD] = {"sidecar-", ".json"},    [PATH_OUTPUT] = {"server-", ".out"},
-    };
+    return xasprintf("%s/%s%u%s", p->runtime_dir, instance_files[what].before, index,
+                     instance_files[what].after);
+}
 
-    return xasprintf("%s/%s%u%s", p->runtime_dir, names[what].before, index, names[what].after);
+bool local_instance_path_parse(const char *name, enum instance_path *what, uint32_t *index)
+{
+    uint32_t number = (uint32_t)strtoul(name + strcspn(name, "0123456789"), NULL, 10);
+
+    for (int w = 0; number > 0 && w < INSTANCE_PATHS; w++) {
+        AUTO(str)
+        char *same = xasprintf("%s%u%s", instance_files[w].before, number, instance_files[w].after);
+        if (strcmp(same, name) == 0) {
+            *what = (enum instance_path)w;
+            *index = number;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* --- programs and what they see of our environment --- */
@@ -216,11 +233,13 @@ int local_sidecar_args(const struct pool_object *pool, const struct local_paths 
     return 0;
 }
 
-void local_state_args(const struct pool_object *pool, struct args *ret)
+void local_state_args(const struct pool_object *pool, const struct local_paths *paths,
+                      struct args *ret)
 {
     args_add(ret, local_tool_names[TOOL_STATE]);
     args_add(ret, "--listen");
     args_addf(ret, "127.0.0.1:%u", pool->state_port);
+    option(ret, "owner", paths->control_socket);
 }
 
 /* "::1" needs brackets before a port. */
@@ -232,8 +251,8 @@ static void option_listen(struct args *a, const char *name, const char *address,
     args_addf(a, bare6 ? "[%s]:%u" : "%s:%u", address, port);
 }
 
-void local_connect_proxy_args(const struct pool_object *pool, const char *self_addresses,
-                              struct args *ret)
+void local_connect_proxy_args(const struct pool_object *pool, const struct local_paths *paths,
+                              const char *self_addresses, struct args *ret)
 {
     const struct pool_connect_proxy *c = &pool->connect_proxy;
 
@@ -255,6 +274,7 @@ void local_connect_proxy_args(const struct pool_object *pool, const char *self_a
         args_add(ret, "--proxy-protocol");
     }
     option_number(ret, "drain-timeout-seconds", pool->drain.timeout_s);
+    option(ret, "owner", paths->control_socket);
 }
 
 void local_haproxy_args(const struct local_paths *paths, pid_t old, struct args *ret)

@@ -30,6 +30,8 @@ enum instance_path {
 };
 /* "{runtime-dir}/server-{index}.sock" and so on. Caller frees. */
 char *local_instance_path(const struct local_paths *p, enum instance_path what, uint32_t index);
+/* The other way round, of a name without its folder. False: no file of an instance. */
+bool local_instance_path_parse(const char *name, enum instance_path *what, uint32_t *index);
 
 enum local_tool {
     TOOL_OPENVPN,
@@ -73,10 +75,11 @@ void args_clear(struct args *a);
 int local_sidecar_args(const struct pool_object *pool, const struct local_paths *paths,
                        uint32_t index, const char *epoch, const char *register_address,
                        struct args *ret, struct err *err);
-void local_state_args(const struct pool_object *pool, struct args *ret);
+void local_state_args(const struct pool_object *pool, const struct local_paths *paths,
+                      struct args *ret);
 /* self_addresses: comma-separated, or "". */
-void local_connect_proxy_args(const struct pool_object *pool, const char *self_addresses,
-                              struct args *ret);
+void local_connect_proxy_args(const struct pool_object *pool, const struct local_paths *paths,
+                              const char *self_addresses, struct args *ret);
 /* old: a haproxy to take the listening sockets from, which then finishes its connections; pid 0:
  * none. */
 void local_haproxy_args(const struct local_paths *paths, pid_t old, struct args *ret);

@@ -3,7 +3,6 @@
 #include "common/balena_api.h"
 #include "common/log.h"
 #include "controller/pool/local_haproxy.h"
-#include "controller/pool/local_machine.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -109,29 +108,4 @@ int local_load_api(const struct local_settings *settings, char **url, char **ca,
         r = err_text(err, -EINVAL, "VPN_SERVICE_API_KEY is not set: the key of the VPN service");
     }
     return r < 0 ? r : balena_api_ca_from_env(ca, err);
-}
-
-/* --- certificates of the environment --- */
-
-static const char *const tls_files[] = {"ca.crt", "server.crt", "server.key", "dh.pem"};
-
-int local_tls_write(const struct local_paths *paths, const struct env_pem *pem, struct err *err)
-{
-    const char *const texts[] = {pem->ca, pem->cert, pem->key, pem->dh};
-    int r = pem->ca != NULL ? local_make_folder(paths->tls_dir, 0700, err) : 0;
-
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(texts); i++) {
-        AUTO(str) char *path = xasprintf("%s/%s", paths->tls_dir, tls_files[i]);
-        r = texts[i] != NULL ? file_replace(path, texts[i], 0600, err) : 0;
-    }
-    return r;
-}
-
-void local_tls_remove(const struct local_paths *paths)
-{
-    for (size_t i = 0; i < ARRAY_LEN(tls_files); i++) {
-        AUTO(str) char *path = xasprintf("%s/%s", paths->tls_dir, tls_files[i]);
-        unlink(path);
-    }
-    rmdir(paths->tls_dir);
 }

@@ -32,7 +32,3 @@ int local_load_pool(const struct local_settings *settings, const struct local_pa
 /* Which API, what CA is trusted for it beside the system's (NULL: none), from the environment; both
  * are the caller's, also after an error. -EINVAL: it is not named, or there is no key for it. */
 int local_load_api(const struct local_settings *settings, char **url, char **ca, struct err *err);
-
-/* Writes what is in pem to tls_dir, mode 0600, and takes it away again. */
-int local_tls_write(const struct local_paths *paths, const struct env_pem *pem, struct err *err);
-void local_tls_remove(const struct local_paths *paths);

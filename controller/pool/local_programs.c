@@ -3,14 +3,17 @@
 #include "common/log.h"
 #include "controller/pool/local_haproxy.h"
 #include "controller/pool/local_output.h"
+#include "controller/pool/local_strays.h"
 
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#define RETIRED_MAX 16
+#define RETIRED_MAX 16   /* that may finish: one more ends the oldest */
+#define RETIRED_SLOTS 64 /* with those that are on their way out */
 #define STATE_GRACE_MS 5000
+#define FINISH_MORE_MS 5000 /* than its own deadline */
 
 struct program {
     struct local_programs *owner;
@@ -26,12 +29,15 @@ struct retired { /* a predecessor that finishes what it has */
     struct local_programs *owner;
     enum local_program which;
     struct process *process; /* NULL: free slot */
+    uint64_t number;         /* the oldest has the lowest */
+    bool ending;             /* it may not finish */
 };
 
 struct local_programs {
     const struct local_programs_host *host;
     struct program items[LOCAL_PROGRAMS];
-    struct retired retired[RETIRED_MAX];
+    struct retired retired[RETIRED_SLOTS];
+    uint64_t retired_ever;
     struct local_output *output; /* of haproxy; NULL: there could be no pipe, it prints to ours */
     pid_t haproxy_old;           /* to take the sockets from at the next start; 0: none */
     bool stopping;
@@ -53,10 +59,10 @@ static void make_args(const struct local_programs *p, enum local_program which,
         local_haproxy_args(p->host->paths, p->haproxy_old, ret);
         break;
     case LOCAL_STATE:
-        local_state_args(p->host->pool, ret);
+        local_state_args(p->host->pool, p->host->paths, ret);
         break;
     case LOCAL_CONNECT_PROXY:
-        local_connect_proxy_args(p->host->pool, self_addresses, ret);
+        local_connect_proxy_args(p->host->pool, p->host->paths, self_addresses, ret);
         break;
     case LOCAL_PROGRAMS:
         break;
@@ -80,15 +86,6 @@ static void warn_of_descriptors(const struct local_programs *p)
     }
 }
 
-static bool has_content(const char *path, const char *content)
-{
-    AUTO(str) char *text = NULL;
-    size_t len;
-
-    return file_read(path, HAPROXY_FILE_MAX, &text, &len, NULL) == 0 && len == strlen(content) &&
-           memcmp(text, content, len) == 0;
-}
-
 /* haproxy's settings are in its file: written here, and only where it holds others: a controller
  * that adopts on a full disk needs no room. The only thing that can fail, so it comes first: then
  * nothing has changed. */
@@ -109,7 +106,7 @@ static int want_haproxy(struct local_programs *p, struct err *err)
         (strcmp(wanted, item->wanted) == 0 && access(h->paths->haproxy_config, F_OK) == 0)) {
         return r;
     }
-    if (!has_content(h->paths->haproxy_config, buf_str(&text))) {
+    if (!file_holds(h->paths->haproxy_config, buf_str(&text))) {
         r = file_replace(h->paths->haproxy_config, buf_str(&text), 0600, err);
     }
     if (r == 0) {
@@ -250,7 +247,7 @@ void local_programs_close(struct local_programs *p)
         for (int w = 0; w < LOCAL_PROGRAMS; w++) {
             keeper_close(p->items[w].keeper);
         }
-        for (size_t i = 0; i < RETIRED_MAX; i++) {
+        for (size_t i = 0; i < RETIRED_SLOTS; i++) {
             process_close(p->retired[i].process);
         }
         local_output_close(p->output);
@@ -269,53 +266,84 @@ static void on_retired_end(void *arg, const struct process_end *end)
     r->owner->host->on_change(r->owner->host->arg, r->which);
 }
 
-/* Watches it; one too many is ended instead. */
+static void end_oldest(struct local_programs *p)
+{
+    struct retired *oldest = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < RETIRED_SLOTS; i++) {
+        struct retired *r = &p->retired[i];
+        if (r->process != NULL && !r->ending) {
+            count++;
+            oldest = oldest == NULL || r->number < oldest->number ? r : oldest;
+        }
+    }
+    if (count > RETIRED_MAX) {
+        oldest->ending = true;
+        process_stop(oldest->process, 0);
+    }
+}
+
+/* Watches it. NULL: it is gone. */
 static struct retired *retire(struct local_programs *p, enum local_program which,
                               struct process_id id)
 {
+    struct retired *r = p->retired;
     struct err err;
 
-    for (size_t i = 0; i < RETIRED_MAX; i++) {
-        struct retired *r = &p->retired[i];
-        if (r->process == NULL) {
-            *r = (struct retired){.owner = p, .which = which};
-            return process_adopt(p->host->loop, id, local_program_names[which], on_retired_end, r,
-                                 &r->process, &err) == 0
-                       ? r
-                       : NULL;
-        }
+    while (r < p->retired + RETIRED_SLOTS && r->process != NULL) {
+        r++;
     }
-    for (size_t i = 0; i < RETIRED_MAX; i++) {
-        process_stop(p->retired[i].process, 0);
+    if (r == p->retired + RETIRED_SLOTS) {
+        return NULL;
     }
-    return NULL;
+    *r = (struct retired){.owner = p, .which = which, .number = p->retired_ever++};
+    if (process_adopt(p->host->loop, id, local_program_names[which], on_retired_end, r, &r->process,
+                      &err) < 0) {
+        return NULL;
+    }
+    end_oldest(p);
+    return r;
 }
 
-static void find_strays(struct local_programs *p)
+/* A second SIGTERM ends a connect-proxy at once, with the tunnels that it finishes. haproxy's
+ * SIGUSR1 may come twice. */
+static void end_other(struct retired *r, const struct local_programs_before *before)
 {
-    char listen[32];
-    const char *marks[LOCAL_PROGRAMS] = {
-        [LOCAL_HAPROXY] = p->host->paths->haproxy_config, [LOCAL_STATE] = listen};
-    AUTO(str)
-    char *proxy_listen =
-        xasprintf("%s:%u", p->host->pool->connect_proxy.listen, p->host->pool->connect_proxy.port);
+    uint32_t finish_ms = r->owner->host->pool->drain.timeout_s * 1000 + FINISH_MORE_MS;
 
-    snprintf(listen, sizeof(listen), "127.0.0.1:%u", p->host->pool->state_port);
-    marks[LOCAL_CONNECT_PROXY] = proxy_listen;
-    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
-        struct process_id found[RETIRED_MAX];
-        size_t count = process_scan(local_program_names[w], marks[w], found, RETIRED_MAX);
-        for (size_t i = 0; i < count; i++) {
-            if (found[i].pid == p->items[w].record.process.id.pid) {
-                continue;
-            }
-            struct retired *r = retire(p, (enum local_program)w, found[i]);
-            if (r != NULL) { /* haproxy: SIGUSR1 is "finish"; the others finish on SIGTERM */
-                log_info("found one that an earlier controller left", "what",
-                         local_program_names[w], "pid", NUM(found[i].pid), NULL);
-                process_signal(r->process, w == LOCAL_HAPROXY ? SIGUSR1 : SIGTERM);
-            }
+    if (r->which == LOCAL_HAPROXY && before->instances) {
+        process_signal(r->process, SIGUSR1);
+    } else if (r->which == LOCAL_CONNECT_PROXY && before->known) {
+        process_await(r->process, finish_ms);
+    } else {
+        process_stop(r->process, r->which == LOCAL_CONNECT_PROXY ? finish_ms : STATE_GRACE_MS);
+    }
+}
+
+static void end_others(struct local_programs *p, enum local_program which,
+                       const struct local_programs_before *before)
+{
+    struct process_id *found;
+    size_t count = local_strays_find(p->host->paths, tools[which], &found);
+
+    for (size_t i = 0; i < count; i++) {
+        struct retired *r = found[i].pid != p->items[which].record.process.id.pid
+                                ? retire(p, which, found[i])
+                                : NULL;
+        if (r != NULL) {
+            log_info("found one that an earlier controller left", "what",
+                     local_program_names[which], "pid", NUM(found[i].pid), NULL);
+            end_other(r, before);
         }
+    }
+    free(found);
+}
+
+void local_programs_end_others(struct local_programs *p, const struct local_programs_before *before)
+{
+    for (int w = 0; w < LOCAL_PROGRAMS; w++) {
+        end_others(p, (enum local_program)w, before);
     }
 }
 
@@ -332,7 +360,6 @@ void local_programs_adopt(struct local_programs *p, const struct local_program_r
     if (p->items[LOCAL_HAPROXY].record.process.id.pid != 0) {
         open_output(p);
     }
-    find_strays(p);
 }
 
 /* --- replacement --- */
@@ -381,7 +408,7 @@ void local_programs_stop(struct local_programs *p, enum local_program which, uin
     p->stopping = true;
     p->items[which].replace = false;
     keeper_stop(p->items[which].keeper, grace_ms);
-    for (size_t i = 0; i < RETIRED_MAX; i++) {
+    for (size_t i = 0; i < RETIRED_SLOTS; i++) {
         if (p->retired[i].process != NULL && p->retired[i].which == which) {
             process_stop(p->retired[i].process, grace_ms);
         }
@@ -426,7 +453,7 @@ size_t local_programs_retired(const struct local_programs *p, enum local_program
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < RETIRED_MAX; i++) {
+    for (size_t i = 0; i < RETIRED_SLOTS; i++) {
         count += p->retired[i].process != NULL && p->retired[i].which == which;
     }
     return count;

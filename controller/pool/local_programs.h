@@ -23,8 +23,15 @@ struct local_programs_host { /* borrowed while they live */
 struct local_programs *local_programs_new(const struct local_programs_host *host);
 void local_programs_close(struct local_programs *p); /* the processes live on. NULL is fine */
 
-/* Goes on with what a predecessor started; and finds what finishes behind it. */
+/* Goes on with what a predecessor started. */
 void local_programs_adopt(struct local_programs *p, const struct local_program_record *records);
+struct local_programs_before {
+    bool known;     /* a state file says what was started: what it does not name was told to end */
+    bool instances; /* some run, and devices are connected to them through haproxy */
+};
+/* Finds what else a predecessor left and sees to it that it ends: what finishes may. After that. */
+void local_programs_end_others(struct local_programs *p,
+                               const struct local_programs_before *before);
 /* Starts what does not run; replaces what runs with other settings. < 0: haproxy's file could not
  * be written; it is tried again by the next call. */
 int local_programs_refresh(struct local_programs *p, struct err *err);

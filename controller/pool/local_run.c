@@ -5,6 +5,8 @@
 #include "controller/pool/local_control.h"
 #include "controller/pool/local_machine.h"
 #include "controller/pool/local_state.h"
+#include "controller/pool/local_strays.h"
+#include "controller/pool/local_tls.h"
 #include "controller/pool/pool_watch.h"
 
 #include <errno.h>
@@ -170,13 +172,15 @@ static int open_signals(struct run *run, struct err *err)
     return r;
 }
 
-static int open_drive(struct run *run, struct pool_object *pool, struct err *err)
+static int open_drive(struct run *run, struct pool_object *pool, const struct env_pem *pem,
+                      struct err *err)
 {
     struct balena_api_options api = {
         .base_url = run->api_url, .service_key = run->settings->service_key, .ca_pem = run->api_ca};
     struct drive_local_options options = {.paths = &run->paths,
                                           .tools = &run->tools,
                                           .service_key = run->settings->service_key,
+                                          .certificates = pem,
                                           .on_stopped = on_stopped,
                                           .arg = run};
     int r = balena_api_new(run->loop, &api, &run->api, err);
@@ -195,7 +199,7 @@ static int open_drive(struct run *run, struct pool_object *pool, struct err *err
     return r;
 }
 
-static int take_machine(struct run *run, const struct env_pem *pem, struct err *err)
+static int take_machine(struct run *run, struct err *err)
 {
     int r = local_tools_find(&run->tools, err);
 
@@ -205,7 +209,7 @@ static int take_machine(struct run *run, const struct env_pem *pem, struct err *
         (r = local_lock_namespace(&run->namespace_lock, err)) < 0) {
         return r;
     }
-    return local_tls_write(&run->paths, pem, err);
+    return local_strays_check_alone(&run->paths, err);
 }
 
 static void close_all(struct run *run)
@@ -274,7 +278,7 @@ static int run_pool(struct run *run, struct pool_object *pool, const struct env_
     struct err err;
 
     local_raise_descriptor_limit();
-    if (take_machine(run, pem, &err) < 0 || open_drive(run, pool, &err) < 0) {
+    if (take_machine(run, &err) < 0 || open_drive(run, pool, pem, &err) < 0) {
         remove_lock(run);
         return print_error(&err, 1);
     }

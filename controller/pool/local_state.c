@@ -1,6 +1,7 @@
 #include "controller/pool/local_state.h"
 
 #include "common/json.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -337,9 +338,21 @@ static int sync_folder(const char *path)
     return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
 }
 
-int file_replace(const char *path, const char *text, unsigned mode, struct err *err)
+static char *staged(const char *path)
 {
-    AUTO(str) char *temporary = xasprintf("%s.new", path);
+    return xasprintf("%s.new", path);
+}
+
+void file_unstage(const char *path)
+{
+    AUTO(str) char *temporary = staged(path);
+
+    unlink(temporary);
+}
+
+int file_stage(const char *path, const char *text, unsigned mode, struct err *err)
+{
+    AUTO(str) char *temporary = staged(path);
     AUTO(fd) int fd = -1;
     int r;
 
@@ -349,17 +362,46 @@ int file_replace(const char *path, const char *text, unsigned mode, struct err *
         return err_set(err, -errno, "create '%s'", temporary);
     }
     r = fchmod(fd, mode) == 0 ? write_all(fd, text, strlen(text)) : -errno;
-    if (r == 0 && (fsync(fd) != 0 || rename(temporary, path) != 0)) {
+    if (r == 0 && fsync(fd) != 0) {
         r = -errno;
-    }
-    if (r == 0) {
-        r = sync_folder(path);
     }
     if (r < 0) {
         unlink(temporary);
         return err_set(err, r, "write '%s'", path);
     }
     return 0;
+}
+
+int file_commit(const char *path, struct err *err)
+{
+    AUTO(str) char *temporary = staged(path);
+    int r = rename(temporary, path) == 0 ? sync_folder(path) : -errno;
+
+    if (r < 0) {
+        unlink(temporary);
+        return err_set(err, r, "write '%s'", path);
+    }
+    return 0;
+}
+
+int file_replace(const char *path, const char *text, unsigned mode, struct err *err)
+{
+    int r = file_stage(path, text, mode, err);
+
+    return r < 0 ? r : file_commit(path, err);
+}
+
+bool file_holds(const char *path, const char *text)
+{
+    AUTO(str) char *held = NULL;
+    size_t wanted = strlen(text), len = 0;
+    bool same = file_read(path, wanted, &held, &len, NULL) == 0 && len == wanted &&
+                memcmp(held, text, len) == 0;
+
+    if (held != NULL) {
+        secret_wipe(held, len);
+    }
+    return same;
 }
 
 void file_set_aside(const char *path)

@@ -66,5 +66,12 @@ void file_set_aside(const char *path);
 
 /* The same for any small file. */
 int file_replace(const char *path, const char *text, unsigned mode, struct err *err);
+/* In two steps, for files that belong together: all are staged, beside the old ones, before the
+ * first is put in its place. What is not to be is unstaged. */
+int file_stage(const char *path, const char *text, unsigned mode, struct err *err);
+int file_commit(const char *path, struct err *err);
+void file_unstage(const char *path);
+/* Is exactly this text in it? Then nothing need be written, which takes no room. */
+bool file_holds(const char *path, const char *text);
 /* Up to max bytes, NUL-terminated, owned by the caller. -ENOENT, -EMSGSIZE, ... */
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len, struct err *err);

@@ -181,6 +181,7 @@ static void print_conditions(const cJSON *root, struct buf *ret)
     print_reason(root, "haproxy's servers", "serversWhy", ret);
     print_reason(root, "firewall", "firewallWhy", ret);
     print_reason(root, "state file", "stateFileWhy", ret);
+    print_reason(root, "certificates", "certificatesWhy", ret);
     print_reason(root, "state directory", "stateDirWhy", ret);
     print_reason(root, "degraded", "degraded", ret);
     print_reason(root, "pool file", "notice", ret);

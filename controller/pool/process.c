@@ -10,11 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define PROCESS_NAME_MAX 15 /* TASK_COMM_LEN without the NUL */
 #define CMDLINE_MAX 65536
+#define WORDS_MAX 512
 
 struct process {
     struct loop *loop;
@@ -24,7 +26,8 @@ struct process {
     int gate; /* writing end: a byte lets a held child go, closing it ends it; -1: released */
     struct loop_io *io;
     struct loop_timer *kill_timer;
-    int64_t kill_at_ms; /* 0: not being stopped */
+    bool told;          /* SIGTERM was sent */
+    int64_t kill_at_ms; /* 0: never */
     process_exit_fn on_exit;
     void *arg;
 };
@@ -84,23 +87,20 @@ int process_look(pid_t pid, struct process_id *ret, char name[16])
     return 0;
 }
 
-static bool has_argument(pid_t pid, const char *prefix)
+/* Of its files, which anybody may look at: the kernel numbers each namespace's anew. */
+static bool shares_network_files(pid_t pid)
 {
-    char path[32];
-    AUTO(str) char *text = xmalloc(CMDLINE_MAX);
+    char path[48];
+    struct stat theirs, ours;
 
-    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    int len = read_file(path, text, CMDLINE_MAX);
-    for (int at = 0; at < len; at += (int)strlen(text + at) + 1) {
-        if (strncmp(text + at, prefix, strlen(prefix)) == 0) {
-            return true;
-        }
-    }
-    return false;
+    snprintf(path, sizeof(path), "/proc/%d/net/dev", (int)pid);
+    return stat(path, &theirs) == 0 && stat("/proc/self/net/dev", &ours) == 0 &&
+           theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
 
 /* Another container's programs may well have the same paths. Ports and tuns are what is shared, so
- * it is the network that counts. */
+ * it is the network that counts. Its name is not for all to read: of a process that has become
+ * another user only with the right to trace. */
 static bool shares_network(pid_t pid)
 {
     char path[48], theirs[64], ours[64];
@@ -108,28 +108,52 @@ static bool shares_network(pid_t pid)
     snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
     ssize_t their_len = readlink(path, theirs, sizeof(theirs));
     ssize_t our_len = readlink("/proc/self/ns/net", ours, sizeof(ours));
-    return their_len > 0 && their_len == our_len && memcmp(theirs, ours, (size_t)our_len) == 0;
+    if (their_len < 0) {
+        return shares_network_files(pid);
+    }
+    return their_len == our_len && memcmp(theirs, ours, (size_t)our_len) == 0;
 }
 
-static bool is_stray(pid_t pid, const char *name, const char *prefix, struct process_id *ret)
-{
-    char comm[16];
+struct words { /* of a command line */
+    char text[CMDLINE_MAX];
+    char *items[WORDS_MAX + 1]; /* NULL-terminated */
+};
 
-    return process_look(pid, ret, comm) == 0 && strncmp(comm, name, PROCESS_NAME_MAX) == 0 &&
-           shares_network(pid) && (prefix == NULL || has_argument(pid, prefix));
-}
-
-size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max)
+static bool read_words(pid_t pid, struct words *ret)
 {
-    DIR *dir = opendir("/proc");
+    char path[32];
     size_t count = 0;
 
-    for (struct dirent *e = NULL; dir != NULL && count < max && (e = readdir(dir)) != NULL;) {
-        count += is_stray((pid_t)strtol(e->d_name, NULL, 10), name, prefix, &ret[count]);
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    int len = read_file(path, ret->text, sizeof(ret->text));
+    for (int at = 0; at < len && count < WORDS_MAX; at += (int)strlen(ret->text + at) + 1) {
+        ret->items[count++] = ret->text + at;
+    }
+    ret->items[count] = NULL;
+    return count > 0;
+}
+
+size_t process_scan(const char *name, process_match_fn match, void *arg, struct process_id **ret)
+{
+    struct words *words = xmalloc(sizeof(*words));
+    DIR *dir = opendir("/proc");
+    struct process_id *found = NULL, id;
+    size_t count = 0;
+    char comm[16];
+
+    for (struct dirent *e = NULL; dir != NULL && (e = readdir(dir)) != NULL;) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (process_look(pid, &id, comm) == 0 && strncmp(comm, name, PROCESS_NAME_MAX) == 0 &&
+            shares_network(pid) && read_words(pid, words) && match(arg, words->items)) {
+            found = xrealloc(found, (count + 1) * sizeof(*found));
+            found[count++] = id;
+        }
     }
     if (dir != NULL) {
         closedir(dir);
     }
+    free(words);
+    *ret = found;
     return count;
 }
 
@@ -382,22 +406,23 @@ void process_signal(struct process *p, int signum)
     syscall(SYS_pidfd_send_signal, p->pidfd, signum, NULL, 0); /* fails only when it has ended */
 }
 
-void process_stop(struct process *p, uint32_t grace_ms)
+void process_await(struct process *p, uint32_t grace_ms)
 {
     int64_t kill_at = clock_monotonic_ms() + grace_ms;
 
-    if (p->kill_at_ms == 0) {
-        process_signal(p, SIGTERM);
-    } else if (kill_at >= p->kill_at_ms) {
-        return;
+    if (p->kill_at_ms == 0 || kill_at < p->kill_at_ms) {
+        p->kill_at_ms = kill_at;
+        loop_timer_start(p->kill_timer, grace_ms, 1000);
     }
-    p->kill_at_ms = kill_at;
-    loop_timer_start(p->kill_timer, grace_ms, 1000);
 }
 
-bool process_stopping(const struct process *p)
+void process_stop(struct process *p, uint32_t grace_ms)
 {
-    return p->kill_at_ms != 0;
+    if (!p->told) {
+        p->told = true;
+        process_signal(p, SIGTERM);
+    }
+    process_await(p, grace_ms);
 }
 
 void process_close(struct process *p)

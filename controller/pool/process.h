@@ -44,7 +44,8 @@ struct process_id process_id(const struct process *p);
 void process_signal(struct process *p, int signum);
 /* SIGTERM, after grace_ms SIGKILL; on_exit follows. Again: only a shorter grace counts. */
 void process_stop(struct process *p, uint32_t grace_ms);
-bool process_stopping(const struct process *p);
+/* The same for one that was told to end already, and that a second SIGTERM would hurry. */
+void process_await(struct process *p, uint32_t grace_ms);
 /* Forgets it: it lives on (a held one ends), on_exit will not run. NULL is fine. */
 void process_close(struct process *p);
 
@@ -55,10 +56,11 @@ struct process_end_text {
 
 /* Start time of pid and its name (16 bytes, may be NULL). -ESRCH: no such process or a zombie. */
 int process_look(pid_t pid, struct process_id *ret, char name[16]);
-/* All processes of that name, in our network namespace, that have a word of their
- * command line which begins with prefix (NULL: all). Returns how many were written to ret, at most
- * max. For strays that no state file knows. */
-size_t process_scan(const char *name, const char *prefix, struct process_id *ret, size_t max);
+/* Is a process with this command line (NULL-terminated) one that is looked for? */
+typedef bool (*process_match_fn)(void *arg, char *const *words);
+/* All processes of that name in our network namespace for which match() says yes. Caller frees
+ * *ret. Returns how many there are. */
+size_t process_scan(const char *name, process_match_fn match, void *arg, struct process_id **ret);
 
 /* Where name is: beside our own program, then in PATH, then in /usr/sbin and /sbin. Caller frees.
  * -ENOENT. */

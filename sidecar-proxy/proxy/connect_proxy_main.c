@@ -24,6 +24,7 @@ struct settings {
     char *metrics_listen;
     char *state;
     char *self_address;
+    char *owner;
     int64_t workers;
     int64_t forward_port;
     int64_t default_port;
@@ -107,6 +108,9 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
          .help = "connections of one address; more are refused with 429; 0: no limit"},
         {"max-tunnels-per-caller", NULL, CONFIG_INT, &s->max_tunnels_per_caller, "0", 0, 1000000,
          .help = "of one key, or one address without; more are refused with 429; 0: no limit"},
+        {"owner", NULL, CONFIG_STR, &s->owner,
+         .help =
+             "control socket of the vpn-controller that keeps it, which finds it again by that"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,
          .help = "key of the VPN service"},
         {NULL, "VPN_GUEST_API_KEY", CONFIG_STR, &s->guest_key,
@@ -239,6 +243,10 @@ static void on_drain_delay(void *arg)
 
     log_info("draining", "tunnels", NUM(proxy_tunnels(p->proxy)), "seconds_at_most",
              NUM(p->settings.drain_timeout_s), NULL);
+    if (p->settings.owner != NULL) { /* a successor may be waiting for this port as well */
+        http_server_close(p->server);
+        p->server = NULL;
+    }
     proxy_drain(p->proxy, (uint32_t)p->settings.drain_timeout_s * 1000, on_drained, p);
 }
 
@@ -400,7 +408,7 @@ static void clear_settings(struct program *p)
     char *const texts[] = {s->tls_cert,       s->tls_key,    s->proxy_protocol_from, s->listen,
                            s->metrics_listen, s->state,      s->self_address,        s->service_key,
                            s->guest_key,      s->log_format, s->log_level,           p->api_url,
-                           p->api_ca};
+                           p->api_ca,         s->owner};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         free(texts[i]);

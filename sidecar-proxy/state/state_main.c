@@ -12,7 +12,7 @@
 #define CONNECTIONS_MAX 8192
 
 struct settings {
-    char *listen, *service_key, *log_format, *log_level;
+    char *listen, *owner, *service_key, *log_format, *log_level;
     int64_t lost_seconds, start_grace_seconds, verdict_seconds, max_sessions, max_verdicts;
 };
 
@@ -38,6 +38,9 @@ static int read_settings(struct settings *s, int argc, char **argv, struct err *
          "sessions in all"},
         {"max-verdicts", NULL, CONFIG_INT, &s->max_verdicts, "1000000", 1, 10000000, false,
          "authentications that are remembered"},
+        {"owner", NULL, CONFIG_STR, &s->owner,
+         .help =
+             "control socket of the vpn-controller that keeps it, which finds it again by that"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,
          .help = "key of the VPN service; the feed's token is derived from it"},
         {NULL, "LOG_FORMAT", CONFIG_STR, &s->log_format, "human", .help = "human or json"},
@@ -71,6 +74,7 @@ static void free_settings(struct settings *s)
     }
     free(s->service_key);
     free(s->listen);
+    free(s->owner);
     free(s->log_format);
     free(s->log_level);
 }

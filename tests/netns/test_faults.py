@@ -2,6 +2,7 @@
 not what they were, controllers that meet. Each is said clearly, harms nobody who is served, and is
 over when its cause is."""
 
+import base64
 import contextlib
 import json
 import os
@@ -230,6 +231,86 @@ def test_full_runtime_directory_does_not_keep_a_controller_from_adopting(make_la
             wait_until(lambda: set(lab.pool.pids("haproxy")) - old, 10, "haproxy's successor")
         assert device.connections == 1
         assert {name: lab.pool.pids(name) for name in before} == before
+        assert lab.pool.stop() == 0
+
+
+def renew(lab):
+    """Another text of the server's certificate in its variable."""
+    text = (lab.tls / "server.crt").read_bytes() + b"\n"
+    lab.pool.env = {**lab.pool.env, "VPN_OPENVPN_SERVER_CRT": base64.b64encode(text).decode()}
+    return text
+
+
+def certificates(lab):
+    """What is in tls/, and whether it was written anew."""
+    return {file.name: (file.read_bytes(), file.stat().st_ino)
+            for file in (lab.pool.runtime / "tls").iterdir()}
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_full_runtime_directory_does_not_keep_certificates_from_adopting(make_lab, renewed):
+    lab = variables(make_lab(ready=False), VPN_INSTANCE_COUNT="1", DEFAULT_SIGTERM_TIMEOUT="10")
+    with small_disk(lab.pool.runtime) as (fill, make_room):
+        lab.pool.start().wait_ready(replicas=1)
+        device = lab.device(services=False).wait_online()
+        before, files = running(lab), certificates(lab)
+        fill()
+        lab.pool.kill9("vpn-controller")
+        text = renew(lab) if renewed else files["server.crt"][0]
+        lab.pool.start()
+        wait_said(lab, "stateFileWhy", "No space left on device")
+        if renewed:
+            said = "write '%s/tls/server.crt': No space left on device" % lab.pool.runtime
+            wait_said(lab, "certificatesWhy", said)
+            assert said in lab.pool.log() and said in lab.pool.status("table")
+        os.kill(lab.pool.pids("vpn-controller")[0], signal.SIGHUP)
+        wait_until(lambda: ("not applied" if renewed else "was applied") in lab.pool.log(), 10,
+                   "nothing is written where nothing is new")
+        assert running(lab) == before and certificates(lab) == files and device.connections == 1
+        make_room()
+        wait_until(lambda: lab.pool.status()["stateFileWhy"] is None, 20, "on disk")
+        wait_until(lambda: lab.pool.status()["certificatesWhy"] is None, 20, "certified")
+        assert certificates(lab)["server.crt"][0] == text
+        if renewed:
+            wait_until(lambda: not set(before["openvpn"]) & set(lab.pool.pids("openvpn")), 60,
+                       "an instance with the new one")
+            device.wait_online(60, more_than=1)
+        else:
+            assert running(lab) == before and device.connections == 1
+        assert lab.pool.stop() == 0
+
+
+def test_fresh_start_without_room_for_certificates_is_refused(make_lab):
+    """In an empty directory, and in that of a pool that was killed with all that it ran."""
+    lab = variables(make_lab(ready=False), VPN_INSTANCE_COUNT="1")
+
+    def is_refused(file):
+        done = subprocess.run(
+            lab.pool.command("--runtime-dir", str(lab.pool.runtime), "--state-dir",
+                             str(lab.pool.state_dir)),
+            env=lab.pool.env, capture_output=True, text=True, timeout=30)
+        said = "write '%s/tls/%s': No space left on device" % (lab.pool.runtime, file)
+        assert done.returncode == 1 and said in done.stdout + done.stderr, done
+        assert lab.pool.processes() == []
+
+    with small_disk(lab.pool.runtime) as (fill, make_room):
+        fill()
+        is_refused("ca.crt")
+        assert [file.name for file in lab.pool.runtime.iterdir()] == ["filler"]
+        make_room()
+        lab.pool.start().wait_ready(replicas=1)
+        for name in ("vpn-controller", *(name for name, pids in running(lab).items() if pids)):
+            lab.pool.kill9(name)
+        for file in lab.pool.runtime.glob("s*-1.*"):  # the next start's first deed, and room
+            file.unlink()
+        files = certificates(lab)
+        fill()
+        text = renew(lab)
+        is_refused("server.crt")
+        assert certificates(lab) == files
+        make_room()
+        lab.pool.start().wait_ready(replicas=1)
+        assert certificates(lab)["server.crt"][0] == text
         assert lab.pool.stop() == 0
 
 

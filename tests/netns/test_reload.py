@@ -2,7 +2,9 @@
 
 import os
 import signal
+from contextlib import ExitStack
 
+from lab.device import LINES_PORT
 from lab.wait import holds, wait_until
 
 
@@ -62,3 +64,48 @@ def test_status_as_table_and_json(make_lab):
         assert instance["phase"] == "ready" and instance["serving"]
         assert [instance["pid"]] == lab.pool.pids("openvpn", instance["index"])
         assert instance["serviceId"] == lab.pool.sidecar(instance["index"])["serviceId"]
+
+
+def proxy_serves(lab, besides):
+    """Until another vpn-connect-proxy than those does. -> its pid"""
+    def pid():
+        program = next(p for p in lab.pool.status()["programs"] if p["name"] == "vpn-connect-proxy")
+        return program["serving"] and program["pid"] not in besides and program["pid"]
+    return wait_until(pid, 20, "the proxy's successor serves")
+
+
+def test_change_of_the_proxy_while_a_tunnel_is_open(make_lab):
+    """Its successor takes over all ports; the one before finishes."""
+    lab = make_lab(drain={"timeoutSeconds": 60})
+    device = lab.device().wait_online()
+    lab.wait_agreed()
+    (old,) = lab.pool.pids("vpn-connect-proxy")
+    with lab.connect(device, LINES_PORT) as tunnel:
+        assert tunnel.status == 200 and device.uuid.encode() in tunnel.read_line()
+        lab.pool.change(connectProxy={"forwardPort": 3200})
+        new = proxy_serves(lab, [old])
+        wait_until(lambda: lab.reaches(device), 10, "callers get through")
+        assert tunnel.say(b"hello") == b"you said: hello\n"
+        assert set(lab.pool.pids("vpn-connect-proxy")) == {old, new}
+    wait_until(lambda: old not in lab.pool.pids("vpn-connect-proxy"), 20, "it has finished")
+
+
+def test_of_many_predecessors_the_oldest_ends(make_lab):
+    """Sixteen finish their tunnels at a time."""
+    lab = make_lab(drain={"timeoutSeconds": 120})
+    device = lab.device().wait_online()
+    lab.wait_agreed()
+    proxies, tunnels = [], []
+    with ExitStack() as stack:
+        for change in range(1, 18):
+            proxies.append(proxy_serves(lab, proxies))
+            tunnel = wait_until(lambda: lab.connect(device, LINES_PORT), 10, "a tunnel")
+            tunnels.append(stack.enter_context(tunnel))
+            assert tunnel.status == 200 and device.uuid.encode() in tunnel.read_line()
+            lab.pool.change(connectProxy={"forwardPort": 3200 + change})
+        wait_until(lambda: proxies[0] not in lab.pool.pids("vpn-connect-proxy"), 20, "the oldest")
+        assert tunnels[0].read_line() == b""
+        for tunnel in tunnels[1:]:
+            assert tunnel.say(b"hello") == b"you said: hello\n"
+        assert set(proxies[1:]) < set(lab.pool.pids("vpn-connect-proxy"))
+    wait_until(lambda: len(lab.pool.pids("vpn-connect-proxy")) == 1, 20, "all have finished")

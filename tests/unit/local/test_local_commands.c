@@ -71,12 +71,13 @@ static void test_connect_proxy_command_line_brackets_ipv6(void **state)
 
     free(pool.connect_proxy.listen);
     pool.connect_proxy.listen = xstrdup("::1");
-    local_connect_proxy_args(&pool, "", &a);
+    local_connect_proxy_args(&pool, &paths, "", &a);
     AUTO(str) char *text = joined(&a);
     assert_non_null(strstr(text, "--listen [::1]:3128 "));
     assert_null(strstr(text, "--self-address"));
     assert_null(strstr(text, "--tls-"));
     assert_null(strstr(text, "--proxy-protocol"));
+    assert_non_null(strstr(text, " --owner /run/x/controller.sock"));
     args_clear(&a);
 }
 
@@ -87,7 +88,7 @@ static void test_connect_proxy_command_line_has_tls_and_balancers(void **state)
     pool.connect_proxy.cert_file = xstrdup("/etc/vpn/p.crt");
     pool.connect_proxy.key_file = xstrdup("/etc/vpn/p.key");
     pool.connect_proxy.proxy_protocol = true;
-    local_connect_proxy_args(&pool, "", &a);
+    local_connect_proxy_args(&pool, &paths, "", &a);
     AUTO(str) char *text = joined(&a);
     assert_non_null(strstr(text, " --tls-cert /etc/vpn/p.crt --tls-key /etc/vpn/p.key"));
     assert_non_null(strstr(text, " --proxy-protocol"));
@@ -102,6 +103,36 @@ static void test_haproxy_command_line_takes_the_sockets_over(void **state)
     AUTO(str) char *text = joined(&a);
     assert_string_equal(text, "haproxy -db -f /run/x/haproxy.cfg -x /run/x/haproxy.sock -sf 4711");
     args_clear(&a);
+}
+
+static void test_state_command_line_names_its_owner(void **state)
+{
+    struct args a = {0};
+
+    local_state_args(&pool, &paths, &a);
+    AUTO(str) char *text = joined(&a);
+    assert_string_equal(text, "vpn-state --listen 127.0.0.1:8090 --owner /run/x/controller.sock");
+    args_clear(&a);
+}
+
+static void test_instance_path_is_parsed_as_it_is_made(void **state)
+{
+    static const char *const others[] = {
+        "server-.sock",       "server-0.sock",         "server-01.sock", "server-1.socket",
+        "xserver-1.sock",     "server-+1.sock",        "nss-1.json",     "",
+        "server-1.sock.real", "server-4294967297.sock"};
+    enum instance_path what;
+    uint32_t index;
+
+    for (int w = 0; w < INSTANCE_PATHS; w++) {
+        AUTO(str) char *path = local_instance_path(&paths, (enum instance_path)w, 1024);
+        assert_true(local_instance_path_parse(strrchr(path, '/') + 1, &what, &index));
+        assert_int_equal(what, w);
+        assert_int_equal(index, 1024);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        assert_false(local_instance_path_parse(others[i], &what, &index));
+    }
 }
 
 static void test_args_revision_differs_when_a_word_does(void **state)
@@ -182,6 +213,8 @@ int main(void)
         TEST(test_connect_proxy_command_line_brackets_ipv6),
         TEST(test_connect_proxy_command_line_has_tls_and_balancers),
         TEST(test_haproxy_command_line_takes_the_sockets_over),
+        TEST(test_state_command_line_names_its_owner),
+        TEST(test_instance_path_is_parsed_as_it_is_made),
         TEST(test_args_revision_differs_when_a_word_does),
         TEST(test_secrets_go_only_to_who_needs_them),
     };

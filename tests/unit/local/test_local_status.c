@@ -25,6 +25,7 @@ static const char json[] =
     "\"why\":\"port 8090 is taken by nginx (process 812)\"}],"
     "\"apiSane\":true,\"burialsPending\":1,\"burialsWhy\":\"it is "
     "ill\",\"serversWhy\":null,\"stateFileWhy\":\"No space left\","
+    "\"certificatesWhy\":\"No room\","
     "\"firewallWhy\":null,\"degraded\":\"no free index\",\"notice\":null}";
 
 static const char table[] =
@@ -45,6 +46,7 @@ static const char table[] =
     "burials            1 service instances whose devices the API still lists\n"
     "burials            it is ill\n"
     "state file         No space left\n"
+    "certificates       No room\n"
     "degraded           no free index\n";
 
 static void test_local_status_is_an_aligned_table(void **state)

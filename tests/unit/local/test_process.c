@@ -215,18 +215,53 @@ static void test_process_adopts_no_other_start_time_or_name(void **state)
     kill(id.pid, SIGKILL);
 }
 
-static void test_process_scan_finds_by_name_and_start_of_a_word(void **state)
+static bool sleeps_for(void *arg, char *const *words)
 {
-    struct process_id id = start_stranger(), found[64];
-    size_t count = process_scan("sleep", "6", found, ARRAY_LEN(found));
+    return words[1] != NULL && words[2] == NULL && strcmp(words[1], arg) == 0;
+}
+
+static bool finds(const char *name, const char *seconds, struct process_id id)
+{
+    struct process_id *found;
+    size_t count = process_scan(name, sleeps_for, (void *)seconds, &found);
     bool is_there = false;
 
     for (size_t i = 0; i < count; i++) {
         is_there |= found[i].pid == id.pid && found[i].start == id.start;
     }
-    assert_true(is_there);
-    assert_int_equal(process_scan("sleep", "no such word", found, ARRAY_LEN(found)), 0);
+    free(found);
+    return is_there;
+}
+
+static void test_process_scan_finds_by_name_and_words(void **state)
+{
+    struct process_id id = start_stranger();
+
+    assert_true(finds("sleep", "60", id));
+    assert_false(finds("sleep", "6", id));
+    assert_false(finds("slee", "60", id));
     kill(id.pid, SIGKILL);
+}
+
+static void test_process_await_sends_nothing_before_its_time(void **state)
+{
+    hold_shell("trap 'exit 7' TERM; echo x > $FILE; while :; do sleep 0.01; done");
+    process_release(t.process);
+    run_until(file_is_there);
+    process_await(t.process, 50);
+    run_until(ended);
+    assert_int_equal(t.end.code, SIGKILL);
+}
+
+static void test_process_stop_tells_who_was_awaited(void **state)
+{
+    hold_shell("trap 'exit 7' TERM; echo x > $FILE; while :; do sleep 0.01; done");
+    process_release(t.process);
+    run_until(file_is_there);
+    process_await(t.process, 60000);
+    process_stop(t.process, 60000);
+    run_until(ended);
+    assert_int_equal(t.end.code, 7);
 }
 
 static void test_process_find_program_looks_in_sbin_too(void **state)
@@ -253,7 +288,9 @@ int main(void)
         TEST(test_process_stop_kills_who_does_not_listen),
         TEST(test_process_adopts_who_is_not_our_child),
         TEST(test_process_adopts_no_other_start_time_or_name),
-        TEST(test_process_scan_finds_by_name_and_start_of_a_word),
+        TEST(test_process_scan_finds_by_name_and_words),
+        TEST(test_process_await_sends_nothing_before_its_time),
+        TEST(test_process_stop_tells_who_was_awaited),
         TEST(test_process_find_program_looks_in_sbin_too),
     };
 
