@@ -271,7 +271,7 @@ static void put_sidecar_args(cJSON *c, const struct pool_object *pool, uint32_t 
 
     put_sidecar_identity(args, pool, index, block);
     append_all(args, "--state", pool->kubernetes.state, "--drain-delay-seconds", "3",
-               "--drain-linger-seconds", "8", NULL);
+               "--drain-linger-seconds", "10", NULL);
     append_option(args, "--auth-cache-seconds", "%u", pool->auth.cache_s);
     append_option(args, "--auth-grace-seconds", "%u", pool->auth.grace_s);
     append_option(args, "--auth-max-in-flight", "%u", pool->auth.max_in_flight);

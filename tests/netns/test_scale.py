@@ -79,3 +79,21 @@ def test_to_none_and_back(make_lab):
     lab.pool.wait_ready(60)
     device.wait_online(180, more_than=1)
     lab.wait_agreed(10)
+
+
+def test_a_roll_moves_each_device_once(make_lab):
+    """From what was there to what is new, never from one that is to go to the next."""
+    lab = make_lab(replicas=2)
+    for _ in range(4):
+        lab.device(services=False)
+    for device in lab.devices:
+        device.wait_online()
+    lab.wait_agreed()
+    old = set(by_index(lab))
+    lab.pool.change(openvpn={"handWindowSeconds": 61})
+    wait_until(lambda: not any(lab.pool.pids("openvpn", i) for i in old), 120, "the old are gone")
+    for device in lab.devices:
+        device.wait_online(60, more_than=1)
+    lab.wait_agreed(10)
+    assert [d.connections for d in lab.devices] == [2] * 4
+    assert len(by_index(lab)) == 2 and not set(by_index(lab)) & old

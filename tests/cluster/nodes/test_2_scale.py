@@ -87,8 +87,9 @@ def test_up_and_down(world):
             assert device.connections == connections + 1, "it was away more than once"
             assert max(aways(device, began)) < ONE_RECONNECT_SECONDS
             late.append(device.last_online() - gone["%s-%d" % (POOL, was)])
-        print("\n  back, in seconds after the end of their Pods: %s" % sorted(
-            round(s, 1) for s in late))
+        print("\n  back, in seconds before the end of their Pods: %s" % sorted(
+            round(-s, 1) for s in late))
+        assert late and max(late) < 0, "a Pod was gone before its devices were back"
         world.wait_agreed()
     finally:
         history.close()
