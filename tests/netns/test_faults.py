@@ -234,6 +234,14 @@ def test_full_runtime_directory_does_not_keep_a_controller_from_adopting(make_la
         assert lab.pool.stop() == 0
 
 
+def has_ended(pid):
+    """And let go of its files."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def renew(lab):
     """Another text of the server's certificate in its variable."""
     text = (lab.tls / "server.crt").read_bytes() + b"\n"
@@ -299,8 +307,9 @@ def test_fresh_start_without_room_for_certificates_is_refused(make_lab):
         assert [file.name for file in lab.pool.runtime.iterdir()] == ["filler"]
         make_room()
         lab.pool.start().wait_ready(replicas=1)
-        for name in ("vpn-controller", *(name for name, pids in running(lab).items() if pids)):
-            lab.pool.kill9(name)
+        names = ("vpn-controller", *running(lab))
+        killed = [pid for name in names for pid in lab.pool.kill9(name)]
+        wait_until(lambda: all(map(has_ended, killed)), 10, "all have ended")
         for file in lab.pool.runtime.glob("s*-1.*"):  # the next start's first deed, and room
             file.unlink()
         files = certificates(lab)
