@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -280,6 +282,30 @@ static void say_and_exit(const char *program, const char *what)
     _exit(127);
 }
 
+/* Our programs may be where only root may look, as in a clone below /root: until exec, which takes
+ * it away, whoever we become may look there as well. Where we may not ourselves, exec says so. */
+static void keep_search(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capget, &header, caps) == 0) {
+        caps[0].effective =
+            caps[0].permitted & (1U << CAP_DAC_READ_SEARCH | 1U << CAP_DAC_OVERRIDE);
+        (void)syscall(SYS_capset, &header, caps);
+    }
+}
+
+static bool change_identity(const struct identity *identity)
+{
+    prctl(PR_SET_KEEPCAPS, 1);
+    if (setgroups(0, NULL) != 0 || setgid(identity->gid) != 0 || setuid(identity->uid) != 0) {
+        return false;
+    }
+    keep_search();
+    return true;
+}
+
 /* Between fork and exec: async-signal-safe calls only. */
 static void become(const struct process_spec *spec, const struct identity *identity, int gate)
 {
@@ -302,8 +328,7 @@ static void become(const struct process_spec *spec, const struct identity *ident
         _exit(126); /* our parent died or changed its mind */
     }
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-    if (identity->change &&
-        (setgroups(0, NULL) != 0 || setgid(identity->gid) != 0 || setuid(identity->uid) != 0)) {
+    if (identity->change && !change_identity(identity)) {
         say_and_exit(spec->program, "change of user for");
     }
     execve(spec->program, spec->argv, spec->envp);

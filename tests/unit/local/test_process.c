@@ -82,17 +82,28 @@ static int teardown(void **state)
     return 0;
 }
 
-static void hold_shell(const char *script)
+static void hold_shell_as(const char *shell, const char *user, const char *script)
 {
     char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)script, NULL};
     char *path = xasprintf("FILE=%s", t.path);
     char *envp[] = {path, NULL};
     struct process_spec spec = {
-        .program = "/bin/sh", .argv = argv, .envp = envp, .stdin_fd = -1, .output_fd = -1};
+        .program = shell,
+        .argv = argv,
+        .envp = envp,
+        .user = user,
+        .stdin_fd = -1,
+        .output_fd = -1,
+    };
     struct err err;
 
     assert_int_equal(process_hold(t.loop, &spec, on_end, NULL, &t.process, &err), 0);
     free(path);
+}
+
+static void hold_shell(const char *script)
+{
+    hold_shell_as("/bin/sh", NULL, script);
 }
 
 static void test_process_does_nothing_before_release(void **state)
@@ -139,6 +150,32 @@ static void test_process_inherits_no_descriptor(void **state)
     run_until(ended);
     assert_int_equal(t.end.code, 0);
     close(leak);
+}
+
+/* A program below /root, say: nobody runs it, and may nothing there. */
+static void test_process_becomes_who_may_not_look_where_its_program_is(void **state)
+{
+    char folder[] = "/tmp/test-process-XXXXXX";
+
+    if (geteuid() != 0) {
+        skip();
+    }
+    assert_non_null(mkdtemp(folder)); /* 0700 */
+    AUTO(str) char *shell = xasprintf("%s/sh", folder);
+    AUTO(str) char *copy = xasprintf("cp /bin/sh %s && chmod 755 %s", shell, shell);
+    assert_int_equal(system(copy), 0);
+    AUTO(str)
+    char *script = xasprintf("test \"$(id -un)\" = nobody && ! test -e %s && "
+                             "grep -q '^CapEff:[\t0]*$' /proc/self/status && "
+                             "grep -q '^CapPrm:[\t0]*$' /proc/self/status",
+                             shell);
+    hold_shell_as(shell, "nobody", script);
+    process_release(t.process);
+    run_until(ended);
+    unlink(shell);
+    rmdir(folder);
+    assert_false(t.end.signaled);
+    assert_int_equal(t.end.code, 0);
 }
 
 static void test_process_is_a_session_of_its_own(void **state)
@@ -283,6 +320,7 @@ int main(void)
         TEST(test_process_held_ends_with_who_held_it),
         TEST(test_process_gets_only_the_environment_given),
         TEST(test_process_inherits_no_descriptor),
+        TEST(test_process_becomes_who_may_not_look_where_its_program_is),
         TEST(test_process_is_a_session_of_its_own),
         TEST(test_process_stop_sends_sigterm),
         TEST(test_process_stop_kills_who_does_not_listen),
