@@ -4,13 +4,16 @@ It runs in a network namespace as its machine, under a name of its own.
 """
 
 import base64
+import fcntl
 import os
 import pathlib
+import pty
 import re
 import secrets
 import signal
 import socket
 import subprocess
+import termios
 
 import pytest
 from conftest import BIN
@@ -101,6 +104,26 @@ def test_ctrl_c_at_the_start_leaves_nothing(machine, name, tmp_path):
     demo = Run(machine, name, tmp_path / "demo.out")
     wait_until(lambda: machine.pids() and "stand-in on" in demo.output(), 30, "it has begun")
     stop(demo, machine, name)
+
+
+def test_a_closed_terminal_ends_it(machine, name):
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items()
+                   if not k.startswith(("BALENA_", "API_", "VPN_"))}
+    demo = subprocess.Popen(
+        machine.command(str(DEMO), "--bin", str(BIN), "--name", name), env=environment,
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(theirs)
+    shown = b""
+    while b".balena:8080/" not in shown:
+        shown += os.read(ours, 4096)
+    again = subprocess.run(machine.command(str(DEMO), "--bin", str(BIN), "--name", name),
+                           env=environment, capture_output=True, text=True, timeout=30)
+    assert again.returncode == 1 and "it runs already (kill %d ends it)" % demo.pid in again.stdout
+    os.close(ours)
+    assert demo.wait(90) == 0
+    assert left(machine, name) == []
 
 
 def test_starts_again_after_kill_9_of_everything(machine, name, tmp_path):
