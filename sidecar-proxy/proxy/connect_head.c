@@ -274,16 +274,37 @@ static bool list_has(struct text list, const char *wanted)
     return false;
 }
 
-static int note_field(struct connect_head *head, struct text name, struct text value, int *hosts)
+struct seen { /* how often */
+    int hosts, lengths, codings;
+};
+
+static bool is_number(struct text t)
+{
+    size_t digits = 0;
+
+    while (digits < t.len && t.at[digits] >= '0' && t.at[digits] <= '9') {
+        digits++;
+    }
+    return digits > 0 && digits == t.len;
+}
+
+static int note_field(struct connect_head *head, struct text name, struct text value,
+                      struct seen *seen)
 {
     struct text host;
     uint16_t port = 0;
 
     if (text_is(name, "host")) {
-        (*hosts)++;
+        seen->hosts++;
         return parse_authority(value, &host, &port);
     }
-    if (text_is(name, "content-length") || text_is(name, "transfer-encoding")) {
+    if (text_is(name, "content-length")) {
+        seen->lengths++;
+        head->has_body = true;
+        return is_number(value) ? 0 : -EPROTO;
+    }
+    if (text_is(name, "transfer-encoding")) {
+        seen->codings++;
         head->has_body = true;
     }
     if (text_is(name, "connection") || text_is(name, "proxy-connection")) {
@@ -297,20 +318,23 @@ static int parse_fields(struct connect_head *head, struct err *err)
     struct text line;
     struct text name;
     struct text value;
-    int hosts = 0;
+    struct seen seen = {0};
 
     for (size_t pos = 0; next_line(head->fields, &pos, &line);) {
         if (parse_field(line, &name, &value) < 0) {
             return err_text(err, -EPROTO, "malformed field line");
         }
-        if (note_field(head, name, value, &hosts) < 0) {
-            return err_text(err, -EPROTO, "malformed Host");
+        if (note_field(head, name, value, &seen) < 0) {
+            return err_text(err, -EPROTO, "malformed %.*s", (int)name.len, name.at);
         }
     }
-    if (hosts > 1) {
+    if (seen.hosts > 1) {
         return err_text(err, -EPROTO, "more than one Host");
     }
-    if (hosts == 0 && head->minor > 0) {
+    if (seen.lengths + seen.codings > 1) { /* RFC 9112 6.3: who reads it otherwise is smuggled to */
+        return err_text(err, -EPROTO, "more than one length of a body");
+    }
+    if (seen.hosts == 0 && head->minor > 0) {
         return err_text(err, -EPROTO, "no Host");
     }
     return 0;
@@ -406,7 +430,8 @@ static bool stays_here(const struct connect_head *head, struct text name)
             return true;
         }
     }
-    return is_named_by_connection(head, name);
+    bool frames = text_is(name, "content-length") || text_is(name, "transfer-encoding");
+    return !frames && is_named_by_connection(head, name);
 }
 
 int connect_head_forward(const struct connect_head *head, const char *via, struct buf *out)

@@ -64,6 +64,14 @@ static const struct row rows[] = {
     {"CONNECT x:1 HTTP/1.1\r\nHost: a b\r\n\r\n", -EPROTO, NULL, 0},
     {"CONNECT x:1 HTTP/1.1\r\nHost:\r\n\r\n", -EPROTO, NULL, 0},
     {"CONNECT x:1 HTTP/1.1\r\nHost: x:0\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", -EPROTO,
+     NULL, 0},
+    {"GET http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\n", -EPROTO, NULL, 0},
+    {"GET http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+     "Transfer-Encoding: chunked\r\n\r\n",
+     -EPROTO, NULL, 0},
     /* another method, whatever else is wrong with it */
     {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", -EOPNOTSUPP, NULL, 0},
     {"GET / HTTP/1.1\r\n\r\n", -EOPNOTSUPP, NULL, 0},
@@ -103,6 +111,10 @@ static const struct {
      "Connection: close\r\n\r\n"},
     {"POST HTTP://x.balena HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
      "POST / HTTP/1.0\r\nHost: x.balena\r\nContent-Length: 3\r\nVia: 1.1 me\r\n"
+     "Connection: close\r\n\r\n"},
+    {"POST http://x.balena/ HTTP/1.1\r\nHost: x\r\nConnection: content-length\r\n"
+     "Content-Length: 3\r\n\r\n",
+     "POST / HTTP/1.1\r\nHost: x.balena\r\nContent-Length: 3\r\nVia: 1.1 me\r\n"
      "Connection: close\r\n\r\n"},
     {"GET http://x.balena?q HTTP/1.0\r\nProxy-Authorization: Basic OnNlY3JldA==\r\n"
      "Proxy-Connection: keep-alive\r\nConnection: x-hop, Keep-Alive\r\nX-Hop: 1\r\n"
