@@ -1,6 +1,7 @@
 #include "common/config.h"
 
 #include "common/buf.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -93,6 +94,12 @@ static int set_value(const struct config_option *o, const char *source, const ch
     case CONFIG_LIST:
         set_str(o, text);
         return 0;
+    case CONFIG_KEY:
+        if (!secret_is_key(text)) {
+            return err_text(err, -EINVAL, "%s: " CONFIG_KEY_WRONG, source);
+        }
+        set_str(o, text);
+        return 0;
     case CONFIG_INT:
         return set_int(o, source, text, err);
     case CONFIG_BOOL:
@@ -109,6 +116,7 @@ static void set_nothing(const struct config_option *o)
     switch (o->kind) {
     case CONFIG_STR:
     case CONFIG_LIST:
+    case CONFIG_KEY:
         *(char **)o->target = NULL;
         break;
     case CONFIG_INT:

@@ -7,10 +7,15 @@
 
 enum config_kind {
     CONFIG_STR,  /* char *: owned by the caller after config_load() (free() it) */
+    CONFIG_KEY,  /* char *: like STR, one that callers of an API send; never told in an error */
     CONFIG_INT,  /* int64_t within min..max */
     CONFIG_BOOL, /* bool: true/false/1/0/yes/no; an option without a value is true */
     CONFIG_LIST, /* char *: like STR, but may be given several times; joined by ',' */
 };
+
+/* Of a CONFIG_KEY, behind what names it. */
+#define CONFIG_KEY_WRONG \
+    "holds a byte that no key can have: a line end, a blank, or one that is not printable ASCII"
 
 struct config_option {
     const char *name; /* "auth-cache-seconds", NULL: only by its variable (secrets) */

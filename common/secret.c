@@ -83,6 +83,16 @@ bool secret_bearer_is(const char *authorization, const uint8_t token[SECRET_BYTE
     return secret_from_hex(authorization + sizeof(scheme) - 1, given) && secret_equal(given, token);
 }
 
+bool secret_is_key(const char *text)
+{
+    const char *p = text;
+
+    while (*p > ' ' && *p < 0x7f) {
+        p++;
+    }
+    return p > text && *p == '\0';
+}
+
 void secret_wipe(void *bytes, size_t len)
 {
     OPENSSL_cleanse(bytes, len);

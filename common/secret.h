@@ -20,6 +20,8 @@ bool secret_from_hex(const char *text, uint8_t out[SECRET_BYTES]);
 bool secret_equal(const uint8_t a[SECRET_BYTES], const uint8_t b[SECRET_BYTES]);
 /* Is authorization "Bearer {hex of token}"? In constant time; the scheme in any case. */
 bool secret_bearer_is(const char *authorization, const uint8_t token[SECRET_BYTES]);
+/* Can an API key be sent at all? It goes into a header: no blanks, no line ends, ASCII only. */
+bool secret_is_key(const char *text);
 void secret_wipe(void *bytes, size_t len);
 /* Unpredictable bytes (getrandom). */
 void secret_random(void *bytes, size_t len);

@@ -75,7 +75,7 @@ int drain_main(int argc, char **argv)
          .max = 86400,
          .help = "time that it may take; -1: as the sidecar is set"},
         {.env = "VPN_SERVICE_API_KEY",
-         .kind = CONFIG_STR,
+         .kind = CONFIG_KEY,
          .target = &service_key,
          .help = "key of the VPN service, needed over TCP"},
     };

@@ -45,6 +45,7 @@ static void settings_clear(struct settings *s)
 }
 
 #define STR(field) .kind = CONFIG_STR, .target = &s->field
+#define KEY(field) .kind = CONFIG_KEY, .target = &s->field
 #define INT(field, low, high) \
     .kind = CONFIG_INT, .target = &s->sidecar.field, .min = (low), .max = (high)
 
@@ -110,10 +111,10 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
          .fallback = "60",
          .help = "how often traffic is counted; 0: not"},
         {.env = "VPN_SERVICE_API_KEY",
-         STR(service_key),
+         KEY(service_key),
          .required = true,
          .help = "key of the VPN service"},
-        {.env = "VPN_GUEST_API_KEY", STR(guest_key), .help = "key of callers that have none"},
+        {.env = "VPN_GUEST_API_KEY", KEY(guest_key), .help = "key of callers that have none"},
         {.env = "LOG_FORMAT", STR(log_format), .fallback = "human", .help = "human or json"},
         {.env = "LOG_LEVEL",
          STR(log_level),

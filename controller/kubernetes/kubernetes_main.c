@@ -62,7 +62,7 @@ static int load(struct kubernetes_settings *s, int argc, char **argv, struct err
          .fallback = host,
          .help = "who we are in the Lease and in Events"},
         {.env = "VPN_SERVICE_API_KEY",
-         .kind = CONFIG_STR,
+         .kind = CONFIG_KEY,
          .target = &s->service_key,
          .required = true,
          .help = "key of the VPN service"},

@@ -1,7 +1,10 @@
 #include "controller/pool/local_load.h"
 
 #include "common/balena_api.h"
+#include "common/config.h"
 #include "common/log.h"
+#include "common/secret.h"
+#include "controller/pool/faults.h"
 #include "controller/pool/local_haproxy.h"
 
 #include <errno.h>
@@ -53,6 +56,40 @@ void local_findings_print(const struct local_findings *f)
     fputs(buf_str(&f->errors.text), stderr);
 }
 
+/* --- keys --- */
+
+/* haproxy and its clients take any password that is a line of text. */
+static bool is_line(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text >= ' ' && *text != 0x7f) {
+        text++;
+    }
+    return *text == '\0';
+}
+
+/* What the programs would refuse later, all of them again and again. Keys are in no message. */
+static int check_keys(struct pool_errors *errors)
+{
+    static const char *const keys[] = {"VPN_SERVICE_API_KEY", "VPN_GUEST_API_KEY"};
+    const char *token = getenv("MONITOR_SECRET_TOKEN");
+    AUTO(faults) struct faults faults;
+
+    faults_init(&faults, "environment");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *key = getenv(keys[i]);
+        if (key != NULL && key[0] != '\0' && !secret_is_key(key)) {
+            faults_add(&faults, 0, 0, keys[i], CONFIG_KEY_WRONG);
+        }
+    }
+    if (token != NULL && !is_line(token)) {
+        faults_add(&faults, 0, 0, "MONITOR_SECRET_TOKEN",
+                   "holds a control byte, such as a line end");
+    }
+    int r = faults.count > 0 ? -EINVAL : 0;
+    faults_write(&faults, errors);
+    return r;
+}
+
 /* --- the pool --- */
 
 static int load_file(const char *file, struct pool_object *ret, struct local_findings *f)
@@ -79,6 +116,9 @@ int local_load_pool(const struct local_settings *settings, const struct local_pa
     int r = file != NULL ? load_file(file, &pool, findings)
                          : load_environment(paths, &pool, &own, findings);
 
+    if (check_keys(&findings->errors) < 0) {
+        r = -EINVAL;
+    }
     if (r == 0) { /* last: haproxy reads what would run, so there must be such a thing */
         r = local_haproxy_check(file != NULL ? file : "environment", &pool, paths,
                                 &findings->errors);

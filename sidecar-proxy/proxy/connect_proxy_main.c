@@ -111,9 +111,9 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
         {"owner", NULL, CONFIG_STR, &s->owner,
          .help =
              "control socket of the vpn-controller that keeps it, which finds it again by that"},
-        {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,
+        {NULL, "VPN_SERVICE_API_KEY", CONFIG_KEY, &s->service_key, .required = true,
          .help = "key of the VPN service"},
-        {NULL, "VPN_GUEST_API_KEY", CONFIG_STR, &s->guest_key,
+        {NULL, "VPN_GUEST_API_KEY", CONFIG_KEY, &s->guest_key,
          .help = "key for callers that send none"},
         {"log-format", "LOG_FORMAT", CONFIG_STR, &s->log_format, "human", .help = "human or json"},
         {"log-level", "LOG_LEVEL", CONFIG_STR, &s->log_level, "info",

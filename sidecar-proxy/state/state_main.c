@@ -41,7 +41,7 @@ static int read_settings(struct settings *s, int argc, char **argv, struct err *
         {"owner", NULL, CONFIG_STR, &s->owner,
          .help =
              "control socket of the vpn-controller that keeps it, which finds it again by that"},
-        {NULL, "VPN_SERVICE_API_KEY", CONFIG_STR, &s->service_key, .required = true,
+        {NULL, "VPN_SERVICE_API_KEY", CONFIG_KEY, &s->service_key, .required = true,
          .help = "key of the VPN service; the feed's token is derived from it"},
         {NULL, "LOG_FORMAT", CONFIG_STR, &s->log_format, "human", .help = "human or json"},
         {NULL, "LOG_LEVEL", CONFIG_STR, &s->log_level, "info", .help = "debug, info, warn, error"},

@@ -190,6 +190,7 @@ struct settings {
     char *hosts;
     int64_t seconds;
     bool quick;
+    char *key;
 };
 
 static int load(struct settings *s, struct err *err, int argc, const char **words)
@@ -206,6 +207,7 @@ static int load(struct settings *s, struct err *err, int argc, const char **word
          .max = 100,
          .help = "how long"},
         {.name = "quick", .env = "T_QUICK", .kind = CONFIG_BOOL, .target = &s->quick, .help = "q"},
+        {.env = "T_KEY", .kind = CONFIG_KEY, .target = &s->key, .help = "a secret"},
     };
 
     return config_load("t", "a test", options, ARRAY_LEN(options), argc, (char **)(uintptr_t)words,
@@ -225,6 +227,7 @@ static void test_config_takes_options_over_variables(void **state)
     assert_string_equal(s.hosts, "a,b");
     assert_int_equal(s.seconds, 5);
     assert_true(s.quick);
+    assert_null(s.key);
     free(s.name);
     free(s.hosts);
     unsetenv("T_NAME");
@@ -264,6 +267,29 @@ static void test_config_names_what_is_wrong(void **state)
             unsetenv(rows[i].env);
         }
     }
+}
+
+static void test_config_names_a_key_that_cannot_be_sent_and_does_not_tell_it(void **state)
+{
+    static const char *const bad[] = {"svc\n", "a\nb", "\rsvc", "a b", "s\x01vc", "sv\xc3\xa9"};
+    const char *argv[] = {"t", "--name=x"};
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct settings s = {0};
+        struct err err = {0};
+        setenv("T_KEY", bad[i], 1);
+        assert_int_equal(load(&s, &err, 2, argv), -EINVAL);
+        assert_string_equal(err.text, "T_KEY: " CONFIG_KEY_WRONG);
+        assert_null(s.key);
+        free(s.name);
+    }
+    struct settings s = {0};
+    setenv("T_KEY", "!\"~svc", 1);
+    assert_int_equal(load(&s, NULL, 2, argv), 0);
+    assert_string_equal(s.key, "!\"~svc");
+    free(s.name);
+    free(s.key);
+    unsetenv("T_KEY");
 }
 
 static double seven(void *arg)
@@ -318,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_json_refuses_what_is_not_one_value),
         cmocka_unit_test(test_config_takes_options_over_variables),
         cmocka_unit_test(test_config_names_what_is_wrong),
+        cmocka_unit_test(test_config_names_a_key_that_cannot_be_sent_and_does_not_tell_it),
         cmocka_unit_test(test_metrics_text),
     };
 
