@@ -72,8 +72,11 @@ static void on_applied(void *arg, struct kube_answer *answer)
         again_later(a, answer);
         break;
     case KUBE_DENIED:
-    case KUBE_INVALID:
         fail(a, answer->text);
+        break;
+    case KUBE_INVALID: /* as a file that makes no sense: trying again does not mend it */
+        fail(a, answer->text);
+        a->status = 2;
         break;
     }
 }

@@ -252,8 +252,11 @@ static void say_first(struct kube_event_writer *w, const struct kube_event_about
                       const char *key, const char *type, const char *reason, const char *action,
                       const char *note)
 {
+    AUTO(str)
+    char *source = xasprintf("%s %s", about->uid, type); /* faults are told in a busy hour, too */
+
     if (w->series.count >= SERIES_MAX ||
-        !kube_event_limits_write(&w->limits, about->uid, clock_monotonic_ms())) {
+        !kube_event_limits_write(&w->limits, source, clock_monotonic_ms())) {
         metric_inc(w->dropped);
         return;
     }

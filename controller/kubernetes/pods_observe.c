@@ -74,7 +74,7 @@ static void follow_start(const struct pods_seen *seen, struct pool_instance *i,
     if (!pod_view_has_begun(v)) {
         set_reason(i, v->node[0] == '\0'     ? "NotScheduled"
                       : v->reason[0] != '\0' ? v->reason
-                                             : "PullingImage");
+                                             : "ContainerCreating");
         return;
     }
     if (!ran) {
@@ -268,6 +268,13 @@ bool pods_why(const struct pods_seen *seen, const struct pool_status *status,
         if (v != NULL && v->reason[0] != '\0') {
             snprintf(ret, POOL_MESSAGE_MAX + 1, "%s: %s%s%s", v->name, v->reason,
                      v->why[0] != '\0' ? ": " : "", v->why);
+            return true;
+        }
+        if (v != NULL && v->node[0] != '\0' && !pod_view_has_begun(v)) {
+            snprintf(ret, POOL_MESSAGE_MAX + 1,
+                     "%s: its node makes no containers: a Secret that is not there "
+                     "(spec.openvpn.tls.secretName), or a slow image; kubectl describe pod tells",
+                     v->name);
             return true;
         }
         if (i->phase == INDEX_STARTING && strcmp(i->reason, "WaitingForBalancer") == 0) {

@@ -346,6 +346,20 @@ static void tell_changes(struct pool_run *run)
     run->was_degraded = now;
 }
 
+static void say_changing(const struct pool_run *run, char message[128])
+{
+    unsigned starting = 0, outdated = 0, leaving = 0;
+
+    for (size_t n = 0; n < run->status.count; n++) {
+        enum index_phase phase = run->status.instances[n].phase;
+        starting += phase == INDEX_STARTING;
+        leaving += phase > INDEX_READY;
+        outdated += phase <= INDEX_READY && !observed_indices[n].current;
+    }
+    snprintf(message, 128, "%u starting, %u to be replaced, %u leaving", starting, outdated,
+             leaving);
+}
+
 static void set_conditions(struct pool_run *run, const struct pods_seen *seen,
                            size_t occupied_count)
 {
@@ -366,7 +380,8 @@ static void set_conditions(struct pool_run *run, const struct pods_seen *seen,
                               "nothing new is begun for a while after an instance was given up",
                               seen->now_ms);
     } else {
-        pool_status_condition(s, POOL_PROGRESSING, true, "Changing", "", seen->now_ms);
+        say_changing(run, message);
+        pool_status_condition(s, POOL_PROGRESSING, true, "Changing", message, seen->now_ms);
     }
     tell_changes(run);
 }

@@ -293,9 +293,10 @@ static const struct {
     [TROUBLE_NONE] = {NULL, NULL},
     [TROUBLE_LOST] = {"InstanceLost", "an instance is out of reach"},
     [TROUBLE_UNSCHEDULED] = {"NotScheduled", "an instance has had no node for a minute"},
-    [TROUBLE_PULLING] = {"ImageMissing", "an instance's image has not come for a minute"},
+    [TROUBLE_PULLING] = {"NotStarted", "an instance's containers have not been made for a minute"},
     [TROUBLE_WAITING] = {"WaitingForApi",
-                         "an instance runs but is not ready: the API has not answered it"},
+                         "an instance runs but is not ready: the balena API does not answer it, or "
+                         "refuses its key"},
     [TROUBLE_FAILING] = {"InstanceFails", "an instance fails and is started again"},
     [TROUBLE_NO_ROOM] = {"NoRoomToReplace",
                          "no index is left for a new one beside the outdated ones: that takes a "

@@ -110,7 +110,7 @@ struct plan_action {
 #define PLAN_REST_MS 60000   /* a freed index rests that long while there are others */
 #define PLAN_START_TIMEOUT_MS 60000 /* from start to ready, else a failure */
 #define PLAN_FAILURES_MAX 6         /* then the index is given up */
-#define PLAN_COUNT_MS 5000    /* a driver that just began waits so long for counts of sessions */
+#define PLAN_COUNT_MS 1500    /* a driver that just began waits so long for counts of sessions */
 #define PLAN_HEALTHY_MS 60000 /* ready that long: failures are forgotten */
 #define PLAN_GIVE_UP_PAUSE_MS 60000 /* pool-wide, after an index was given up */
 #define PLAN_TERMINATE_TIMEOUT_MS 15000

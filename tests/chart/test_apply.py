@@ -67,7 +67,7 @@ def test_the_api_servers_refusal_is_said_at_once(apply, definition):
     status, _, err = apply(POOL % "vpn:1" + "  network: {gateway: 10.0.0.1, baseSubnet: 10.0.0.0/8}\n")
     assert status == 0, err
     status, _, err = apply(POOL % "vpn:1" + "  network: {baseSubnet: 11.0.0.0/8}\n")
-    assert status == 1
+    assert status == 2
     assert "cannot be changed: the addresses of all instances come from it" in err
 
 

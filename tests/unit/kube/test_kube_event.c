@@ -120,6 +120,8 @@ static void test_one_object_does_not_drown_the_others(void **state)
         kube_event(writer, &about, KUBE_EVENT_NORMAL, reason, "B", "note");
     }
     assert_int_equal(answer_all("POST"), 25);
+    kube_event(writer, &about, KUBE_EVENT_WARNING, "A", "B", "a fault of its own");
+    assert_int_equal(answer_all("POST"), 1); /* is told all the same */
     struct kube_event_about other = about;
     other.uid = "u2";
     kube_event(writer, &other, KUBE_EVENT_NORMAL, "A", "B", "note");

@@ -180,7 +180,8 @@ static const struct follow_case follows[] = {
      false},
     {"made, seen: its uid is learned", "STARTING nouid", "new unscheduled", INDEX_STARTING,
      "NotScheduled", false, false},
-    {"its image comes", "STARTING", "new pulling", INDEX_STARTING, "PullingImage", false, false},
+    {"its image comes", "STARTING", "new pulling", INDEX_STARTING, "ContainerCreating", false,
+     false},
     {"it begins", "STARTING", "unready", INDEX_STARTING, "Running", false, false},
     {"ready, and no balancer lists it", "STARTING ran", "unlisted gateless", INDEX_STARTING,
      "WaitingForBalancer", false, false},
@@ -422,6 +423,23 @@ static void test_pods_count_ready_what_is_ready(void **state)
     assert_int_equal(status.ready, 0);
 }
 
+static void test_pods_why_a_node_makes_no_containers(void **state)
+{
+    struct pool_instance i = instance_of("STARTING");
+    struct pool_status status = {.instances = &i, .count = 1};
+    char why[POOL_MESSAGE_MAX + 1] = "";
+
+    (void)state;
+    set_pod("new");
+    assert_true(pods_why(&seen, &status, why));
+    assert_non_null(strstr(why, "a Secret that is not there"));
+    set_pod("new unscheduled"); /* the scheduler says it better */
+    assert_true(pods_why(&seen, &status, why));
+    assert_non_null(strstr(why, "Unschedulable"));
+    set_pod("unready");
+    assert_false(pods_why(&seen, &status, why));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_pods_follow_leaves_a_gate_to_the_planner),
         cmocka_unit_test(test_pods_count_what_is_there),
         cmocka_unit_test(test_pods_count_ready_what_is_ready),
+        cmocka_unit_test(test_pods_why_a_node_makes_no_containers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,7 @@ topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
     whenUnsatisfiable: ScheduleAnyway
+    matchLabelKeys: [pod-template-hash] # those that an upgrade replaces do not count
     labelSelector:
       matchLabels: {{- include "vpn.selector" . | nindent 8 }}
 {{- end }}
