@@ -53,6 +53,16 @@ def test_every_field_of_one_is_in_the_other(parser, crd):
     assert sorted(parser) == sorted(crd)
 
 
+def test_kubectl_explains_every_field():
+    def silent(node, path):
+        found = [] if path in ("", ".apiVersion", ".kind", ".metadata") or "description" in node else [path]
+        for name, inner in node.get("properties", {}).items():
+            found += silent(inner, "%s.%s" % (path, name))
+        return found + (silent(node["items"], path) if "properties" in node.get("items", {}) and
+                        node["items"].setdefault("description", "-") else [])
+    assert silent(schema(), "") == []
+
+
 def test_types_are_the_same(parser, crd):
     wrong = {path: crd[path].get("type") for path, field in parser.items()
              if crd[path].get("type") != TYPES[field["kind"]]}
