@@ -57,6 +57,39 @@ int log_format_parse(const char *text, enum log_format *ret)
     return -EINVAL;
 }
 
+/* Who said so: the variable, or else the option. */
+static const char *setter(const char *variable, const char *option, const char *value)
+{
+    const char *of_variable = getenv(variable);
+
+    return of_variable != NULL && strcmp(of_variable, value) == 0 ? variable : option;
+}
+
+int log_open(const char *program, const char *format, const char *level, struct err *err)
+{
+    enum log_format f = LOG_HUMAN;
+    enum log_level l = LOG_INFO;
+
+    if (log_format_parse(format, &f) < 0) {
+        return err_text(err, -EINVAL, "%s: '%.32s' is not human or json",
+                        setter("LOG_FORMAT", "--log-format", format), format);
+    }
+    if (log_level_parse(level, &l) < 0) {
+        return err_text(err, -EINVAL, "%s: '%.32s' is none of debug, info, warn, error",
+                        setter("LOG_LEVEL", "--log-level", level), level);
+    }
+    log_init(program, f, l);
+    return 0;
+}
+
+void log_open_early(const char *program)
+{
+    const char *format = getenv("LOG_FORMAT");
+
+    log_init(program, format != NULL && strcmp(format, "json") == 0 ? LOG_JSON : LOG_HUMAN,
+             LOG_INFO);
+}
+
 void log_set_level(enum log_level level)
 {
     atomic_store(&log_current, (int)level);

@@ -13,6 +13,11 @@ enum log_format { LOG_HUMAN, LOG_JSON };
 /* program: first word of human lines, "program" in JSON; borrowed for ever. Before it is called:
  * human lines at LOG_INFO without a name. */
 void log_init(const char *program, enum log_format format, enum log_level level);
+/* The same from settings, as texts. -EINVAL: one is none of those that there are; the text names
+ * what set it: LOG_FORMAT, LOG_LEVEL, or an option of ours by that name. */
+int log_open(const char *program, const char *format, const char *level, struct err *err);
+/* Until there are settings: what is wrong with them is a line of JSON where LOG_FORMAT says so. */
+void log_open_early(const char *program);
 /* A last field of each line of ours from now on, which tells us from our like in one stream:
  * "instance", "fleet-1". Borrowed for ever; NULL: none. Before threads are started. */
 void log_mark(const char *key, const char *value);

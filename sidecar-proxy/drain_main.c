@@ -80,7 +80,7 @@ int drain_main(int argc, char **argv)
          .help = "key of the VPN service, needed over TCP"},
     };
 
-    log_init("vpn-sidecar", LOG_HUMAN, LOG_INFO);
+    log_open_early("vpn-sidecar");
     int r = config_load("vpn-sidecar drain", "moves an instance's devices elsewhere, and waits",
                         options, ARRAY_LEN(options), argc, argv, NULL, &err);
     if (r == 0) {

@@ -128,16 +128,11 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
 
 static int load_log(struct settings *s, struct err *err)
 {
-    enum log_format format = LOG_HUMAN;
-    enum log_level level = LOG_INFO;
+    int r = log_open("vpn-sidecar", s->log_format, s->log_level, err);
 
-    if (log_format_parse(s->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "LOG_FORMAT: '%.32s' is not human or json", s->log_format);
+    if (r < 0) {
+        return r;
     }
-    if (log_level_parse(s->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "LOG_LEVEL: '%.32s' is not a level", s->log_level);
-    }
-    log_init("vpn-sidecar", format, level);
     s->instance = xasprintf("%s-%lld", s->pool, (long long)s->sidecar.index);
     log_mark("instance", s->instance);
     return 0;
@@ -248,7 +243,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "drain") == 0) {
         return drain_main(argc - 1, argv + 1);
     }
-    log_init("vpn-sidecar", LOG_HUMAN, LOG_INFO); /* until the settings say otherwise */
+    log_open_early("vpn-sidecar");
     int r = settings_load(&s, argc, argv, &err);
     bool bad_settings = r < 0;
     if (r == 0) {

@@ -65,21 +65,6 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
                        ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int load_log(const struct settings *s, struct err *err)
-{
-    enum log_format format = LOG_HUMAN;
-    enum log_level level = LOG_INFO;
-
-    if (log_format_parse(s->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "LOG_FORMAT: '%.32s' is not human or json", s->log_format);
-    }
-    if (log_level_parse(s->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "LOG_LEVEL: '%.32s' is not a level", s->log_level);
-    }
-    log_init("vpn-balancer", format, level);
-    return 0;
-}
-
 static int check(const struct settings *s, struct err *err)
 {
     if (strncmp(s->haproxy, "unix:", 5) != 0 || s->haproxy[5] == '\0') {
@@ -163,10 +148,10 @@ int main(int argc, char **argv)
     struct err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
-    log_init("vpn-balancer", LOG_HUMAN, LOG_INFO); /* until the settings say otherwise */
+    log_open_early("vpn-balancer");
     int r = load_options(&s, argc, argv, &err);
     if (r == 0) {
-        r = load_log(&s, &err);
+        r = log_open("vpn-balancer", s.log_format, s.log_level, &err);
     }
     if (r == 0) {
         r = check(&s, &err);

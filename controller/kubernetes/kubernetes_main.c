@@ -85,22 +85,6 @@ static int load(struct kubernetes_settings *s, int argc, char **argv, struct err
                        ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int set_log(const struct kubernetes_settings *s, struct err *err)
-{
-    enum log_format format = LOG_HUMAN;
-    enum log_level level = LOG_INFO;
-
-    if (log_format_parse(s->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "log format '%.32s' is not human or json", s->log_format);
-    }
-    if (log_level_parse(s->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "log level '%.32s' is none of debug, info, warn, error",
-                        s->log_level);
-    }
-    log_init("vpn-controller", format, level);
-    return 0;
-}
-
 int kubernetes_main(int argc, char **argv)
 {
     struct kubernetes_settings s = {0};
@@ -108,7 +92,7 @@ int kubernetes_main(int argc, char **argv)
     int r = load(&s, argc, argv, &err);
 
     if (r == 0) {
-        r = set_log(&s, &err);
+        r = log_open("vpn-controller", s.log_format, s.log_level, &err);
     }
     if (r < 0) {
         fprintf(stderr, "vpn-controller: %s\n", err.text);

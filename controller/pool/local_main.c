@@ -116,22 +116,6 @@ static int load(struct options *o, int argc, char **argv, struct err *err)
                        options, ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int set_log(const struct options *o, struct err *err)
-{
-    enum log_format format = LOG_HUMAN;
-    enum log_level level = LOG_INFO;
-
-    if (log_format_parse(o->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "log format '%.32s' is not human or json", o->log_format);
-    }
-    if (log_level_parse(o->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "log level '%.32s' is none of debug, info, warn, error",
-                        o->log_level);
-    }
-    log_init("vpn-controller", format, level);
-    return 0;
-}
-
 static struct local_settings settings_of(const struct options *o)
 {
     bool has_key = o->service_key != NULL && o->service_key[0] != '\0';
@@ -257,15 +241,6 @@ static void lengthen(int argc, char **argv)
     }
 }
 
-/* Even what is wrong with its settings is a line of JSON where these are wanted. */
-static void set_log_early(void)
-{
-    const char *format = getenv("LOG_FORMAT");
-
-    log_init("vpn-controller", format != NULL && strcmp(format, "json") == 0 ? LOG_JSON : LOG_HUMAN,
-             LOG_INFO);
-}
-
 static void say_wrong(bool running, const char *text)
 {
     if (running) {
@@ -303,13 +278,13 @@ int local_main(int argc, char **argv)
         }
     }
     lengthen(argc, argv);
-    set_log_early();
+    log_open_early("vpn-controller");
     int r = load(&o, argc, argv, &err);
     if (r > 0 && asks_for_help(argc, argv)) {
         fputs(manual, stdout);
     }
     if (r == 0) {
-        r = set_log(&o, &err);
+        r = log_open("vpn-controller", o.log_format, o.log_level, &err);
     }
     if (r < 0) {
         say_wrong(command == run, err.text);

@@ -124,21 +124,6 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
                        options, ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int set_log(const struct settings *s, struct err *err)
-{
-    enum log_format format = LOG_HUMAN;
-    enum log_level level = LOG_INFO;
-
-    if (log_format_parse(s->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "log format '%.32s' is not human or json", s->log_format);
-    }
-    if (log_level_parse(s->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "log level '%.32s' is unknown", s->log_level);
-    }
-    log_init("vpn-connect-proxy", format, level);
-    return 0;
-}
-
 static int check(const struct settings *s, struct err *err)
 {
     struct networks networks;
@@ -159,7 +144,7 @@ static int prepare(struct program *p, int argc, char **argv, struct err *err)
     if (r != 0) {
         return r;
     }
-    r = set_log(&p->settings, err);
+    r = log_open("vpn-connect-proxy", p->settings.log_format, p->settings.log_level, err);
     if (r == 0) {
         r = check(&p->settings, err);
     }
@@ -420,6 +405,7 @@ int main(int argc, char **argv)
     struct program p = {.draining = false};
     struct err err = {0, ""};
 
+    log_open_early("vpn-connect-proxy");
     int r = prepare(&p, argc, argv, &err);
     if (r != 0) {
         if (r < 0) {

@@ -51,22 +51,6 @@ static int read_settings(struct settings *s, int argc, char **argv, struct err *
                        ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
-static int start_log(const struct settings *s, struct err *err)
-{
-    enum log_format format;
-    enum log_level level;
-
-    if (log_format_parse(s->log_format, &format) < 0) {
-        return err_text(err, -EINVAL, "LOG_FORMAT '%s' is not human or json", s->log_format);
-    }
-    if (log_level_parse(s->log_level, &level) < 0) {
-        return err_text(err, -EINVAL, "LOG_LEVEL '%s' is not debug, info, warn or error",
-                        s->log_level);
-    }
-    log_init("vpn-state", format, level);
-    return 0;
-}
-
 static void free_settings(struct settings *s)
 {
     if (s->service_key != NULL) {
@@ -154,7 +138,7 @@ int main(int argc, char **argv)
         free_settings(&p.settings);
         return 0;
     }
-    r = r < 0 ? r : start_log(&p.settings, &err);
+    r = r < 0 ? r : log_open("vpn-state", p.settings.log_format, p.settings.log_level, &err);
     if (r < 0) {
         fprintf(stderr, "vpn-state: %s\n", err.text);
         free_settings(&p.settings);

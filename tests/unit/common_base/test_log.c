@@ -1,6 +1,7 @@
 /* Lines as they come out of standard error. */
 #include "common/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,6 +58,35 @@ static void test_log_marks_each_line_of_ours(void **state)
     assert_non_null(strstr(said(), "\"msg\":\"connected\"}\n"));
 }
 
+static void test_log_open_names_what_set_it(void **state)
+{
+    struct err err;
+
+    setenv("LOG_FORMAT", "xml", 1);
+    setenv("LOG_LEVEL", "loud", 1);
+    assert_int_equal(log_open("t", "xml", "info", &err), -EINVAL);
+    assert_string_equal(err.text, "LOG_FORMAT: 'xml' is not human or json");
+    assert_int_equal(log_open("t", "yaml", "info", &err), -EINVAL);
+    assert_string_equal(err.text, "--log-format: 'yaml' is not human or json");
+    assert_int_equal(log_open("t", "json", "loud", &err), -EINVAL);
+    assert_string_equal(err.text, "LOG_LEVEL: 'loud' is none of debug, info, warn, error");
+    assert_int_equal(log_open("t", "json", "quiet", &err), -EINVAL);
+    assert_string_equal(err.text, "--log-level: 'quiet' is none of debug, info, warn, error");
+    assert_int_equal(log_open("t", "human", "warn", &err), 0);
+    log_info("not this", NULL);
+    log_warn("this", NULL);
+    assert_string_equal(said(), "warn  t: this\n");
+    log_open_early("t");
+    log_error("bad settings", NULL);
+    assert_string_equal(said(), "error t: bad settings\n");
+    setenv("LOG_FORMAT", "json", 1);
+    log_open_early("t");
+    log_error("bad settings", NULL);
+    assert_non_null(strstr(said(), "\"program\":\"t\",\"msg\":\"bad settings\"}\n"));
+    unsetenv("LOG_FORMAT");
+    unsetenv("LOG_LEVEL");
+}
+
 static void test_log_quotes_what_is_not_plain(void **state)
 {
     log_init("x", LOG_HUMAN, LOG_INFO);
@@ -70,6 +100,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_marks_each_line_of_ours, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_open_names_what_set_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_quotes_what_is_not_plain, set_up, tear_down),
     };
 
