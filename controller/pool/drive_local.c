@@ -29,13 +29,24 @@ void drive_local_round_soon(void *arg)
 
 /* --- what is on disk --- */
 
-int drive_local_save(void *arg, struct err *err)
+static void note_saved(struct drive_local *d, const char *why)
+{
+    if (why[0] != '\0' && d->unsaved[0] == '\0') {
+        log_error("state is not on disk; tried again until it is", "why", why, NULL);
+    } else if (why[0] == '\0' && d->unsaved[0] != '\0') {
+        log_info("state is on disk again", NULL);
+    }
+    snprintf(d->unsaved, sizeof(d->unsaved), "%s", why);
+}
+
+void drive_local_save(void *arg)
 {
     struct drive_local *d = arg;
     struct local_state *s = &d->state;
+    struct err err = {0};
 
     if (!d->adopted) { /* the file still names what is adopted next */
-        return 0;
+        return;
     }
     s->instance_count = d->count;
     for (size_t i = 0; i < d->count; i++) {
@@ -44,26 +55,14 @@ int drive_local_save(void *arg, struct err *err)
     for (int p = 0; p < LOCAL_PROGRAMS; p++) {
         s->programs[p] = *local_programs_record(d->programs, (enum local_program)p);
     }
-    struct err why = {0};
-    int r = local_state_save(d->options.paths->state_file, s, &why);
-    snprintf(d->unsaved, sizeof(d->unsaved), "%s", r < 0 ? why.text : "");
-    return r < 0 ? err_text(err, r, "%s", why.text) : 0;
-}
-
-void drive_local_save_or_log(struct drive_local *d)
-{
-    struct err err;
-
-    if (drive_local_save(d, &err) < 0) {
-        log_error("state is not on disk", "why", err.text, NULL);
-    }
+    note_saved(d, local_state_save(d->options.paths->state_file, s, &err) < 0 ? err.text : "");
 }
 
 /* A disk that was full may have room again. */
 static void save_again(struct drive_local *d)
 {
-    if (d->unsaved[0] != '\0' && drive_local_save(d, NULL) == 0) {
-        log_info("state is on disk again", NULL);
+    if (d->unsaved[0] != '\0') {
+        drive_local_save(d);
     }
 }
 
@@ -141,7 +140,7 @@ static void reserve(struct drive_local *d, uint32_t index)
     instance_remove_files(i); /* of a life that nobody ended in order */
     drive_local_insert(d, i);
     local_state_taken(&d->state, index);
-    drive_local_save_or_log(d);
+    drive_local_save(d);
 }
 
 static void release(struct drive_local *d, struct instance *i)
@@ -151,7 +150,7 @@ static void release(struct drive_local *d, struct instance *i)
     instance_remove_files(i);
     take_out(d, index);
     local_state_freed(&d->state, index, clock_monotonic_ms());
-    drive_local_save_or_log(d);
+    drive_local_save(d);
     instance_close(i);
 }
 

@@ -131,7 +131,7 @@ void drive_local_begin(struct drive_local *d)
     burials_gone_unless(d->burials, is_alive, d); /* now nobody reports under these ids any more */
     d->begun = true;
     d->begun_ms = clock_monotonic_ms();
-    drive_local_save_or_log(d);
+    drive_local_save(d);
     drive_local_round_soon(d);
 }
 

@@ -85,8 +85,8 @@ void drive_local_remove_leftovers(struct drive_local *d);
 
 void drive_local_round(void *arg);
 void drive_local_round_soon(void *arg);
-int drive_local_save(void *arg, struct err *err);
-void drive_local_save_or_log(struct drive_local *d);
+/* Or tries again in each round, and says so. */
+void drive_local_save(void *arg);
 struct instance *drive_local_find(const struct drive_local *d, uint32_t index);
 void drive_local_insert(struct drive_local *d, struct instance *i);
 void drive_local_follow_wall(struct drive_local *d);

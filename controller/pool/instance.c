@@ -12,11 +12,7 @@
 
 void instance_save(struct instance *i)
 {
-    struct err err;
-
-    if (i->host->save(i->host->arg, &err) < 0) {
-        log_error("state is not on disk", "why", err.text, NULL);
-    }
+    i->host->save(i->host->arg);
 }
 
 /* Each status of the sidecar's comes here: what could not be written is tried again. */
@@ -196,10 +192,10 @@ void instance_carry_out(struct instance *i, const struct plan_action *action, in
         }
         break;
     case PLAN_KILL_OPENVPN:
-        keeper_kill(i->openvpn);
+        keeper_kill(i->openvpn, action->reason);
         break;
     case PLAN_KILL_SIDECAR:
-        keeper_kill(i->sidecar);
+        keeper_kill(i->sidecar, action->reason);
         break;
     case PLAN_SERVE:
     case PLAN_UNSERVE:

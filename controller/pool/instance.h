@@ -18,9 +18,9 @@ struct instance_host { /* what all instances of a pool share; borrowed while one
     const struct pool_object *pool; /* its content changes with a reload */
     const struct local_paths *paths;
     const struct local_tools *tools;
-    const char *register_address;            /* or NULL */
-    int (*save)(void *arg, struct err *err); /* instance_record() has changed: put it on disk */
-    loop_fn on_change;                       /* plan again; never inside a call of the owner's */
+    const char *register_address; /* or NULL */
+    loop_fn save;                 /* instance_record() has changed: put it on disk */
+    loop_fn on_change;            /* plan again; never inside a call of the owner's */
     void *arg;
 };
 

@@ -30,7 +30,7 @@ void instance_programs_open(struct instance *i);
 /* What OpenVPN prints is read; for one that runs already. */
 void instance_output_open(struct instance *i);
 
-void instance_save(struct instance *i); /* or a line in the log */
+void instance_save(struct instance *i);
 /* Are its programs to run? */
 bool instance_may_live(const struct instance *i);
 bool instance_is_ready(const struct instance *i);

@@ -78,11 +78,12 @@ static void count_failure(struct instance *i)
 {
     i->record.failures++;
     i->record.not_before_ms = clock_monotonic_ms() + plan_backoff_ms(i->record.failures);
-    log_warn("OpenVPN ended", "index", NUM(i->record.index), "how", keeper_last_end(i->openvpn),
-             "failures", NUM(i->record.failures), NULL);
+    log_warn(keeper_was_started(i->openvpn) ? "OpenVPN ended" : "OpenVPN cannot be started",
+             "index", NUM(i->record.index), "how", keeper_last_end(i->openvpn), "failures",
+             NUM(i->record.failures), NULL);
 }
 
-static int openvpn_record(void *arg, struct err *err)
+static void openvpn_record(void *arg)
 {
     struct instance *i = arg;
     bool ran = i->record.openvpn.id.pid != 0;
@@ -94,7 +95,7 @@ static int openvpn_record(void *arg, struct err *err)
     } else if (ran && instance_may_live(i)) {
         count_failure(i);
     }
-    return i->host->save(i->host->arg, err);
+    instance_save(i);
 }
 
 static void on_openvpn(void *arg)
@@ -136,12 +137,12 @@ static void sidecar_started(void *arg)
     args_clear(&i->sidecar_args);
 }
 
-static int sidecar_record(void *arg, struct err *err)
+static void sidecar_record(void *arg)
 {
     struct instance *i = arg;
 
     i->record.sidecar = keeper_record(i->sidecar);
-    return i->host->save(i->host->arg, err);
+    instance_save(i);
 }
 
 static void on_sidecar(void *arg)
@@ -156,8 +157,8 @@ static void on_sidecar(void *arg)
     } else if (instance_may_live(i)) {
         /* The first start follows at once: devices wait. */
         i->sidecar_not_before_ms = clock_monotonic_ms() + plan_backoff_ms(i->sidecar_failures++);
-        log_warn("sidecar ended", "index", NUM(i->record.index), "how", keeper_last_end(i->sidecar),
-                 NULL);
+        log_warn(keeper_was_started(i->sidecar) ? "sidecar ended" : "sidecar cannot be started",
+                 "index", NUM(i->record.index), "how", keeper_last_end(i->sidecar), NULL);
     }
     i->host->on_change(i->host->arg);
 }

@@ -20,6 +20,7 @@ struct keeper {
     struct process *process;
     int64_t started_at_ms, started_ms;
     uint32_t pause_ms, restarts, grace_ms;
+    const char *killed; /* why, NULL: we did not */
     char last_end[ERR_TEXT_MAX];
     struct loop_timer *timer;  /* the pause, or the end of a start that failed at once */
     struct loop_timer *notify; /* on_change, so that it never runs inside a call of the owner's */
@@ -102,8 +103,8 @@ static void arm_pause(struct keeper *k)
         k->pause_ms = PAUSE_MAX_MS;
     }
     loop_timer_start(k->timer, k->pause_ms, 0);
-    log_warn(k->started_ms == 0 ? "a program cannot be started; it is tried again"
-                                : "a program ended; starting it again",
+    log_warn(keeper_was_started(k) ? "a program ended; starting it again"
+                                   : "a program cannot be started; it is tried again",
              "what", k->options.name, "index", k->options.index > 0 ? NUM(k->options.index) : NULL,
              "why", k->last_end, "pause_ms", NUM(k->pause_ms), NULL);
     tell(k);
@@ -141,8 +142,9 @@ static void on_notify(void *arg)
 
 static void note_end(struct keeper *k, const struct process_end *end)
 {
-    const char *complaint =
-        k->options.complaint != NULL ? k->options.complaint(k->options.arg) : NULL;
+    const char *complaint = k->killed != NULL              ? k->killed
+                            : k->options.complaint != NULL ? k->options.complaint(k->options.arg)
+                                                           : NULL;
     bool more = complaint != NULL && complaint[0] != '\0';
 
     snprintf(k->last_end, sizeof(k->last_end), "%s%s%s", process_end_text(end).text,
@@ -156,10 +158,7 @@ static void on_process_end(void *arg, const struct process_end *end)
     k->process = NULL;
     note_end(k, end);
     k->restarts += k->state == KEEPER_RUNNING;
-    struct err err;
-    if (k->options.record(k->options.arg, &err) < 0) {
-        log_error("state is not on disk", "why", err.text, NULL);
-    }
+    k->options.record(k->options.arg);
     ended(k);
 }
 
@@ -185,12 +184,8 @@ static int try_start(struct keeper *k, struct err *err)
     }
     k->started_at_ms = clock_realtime_ms();
     k->started_ms = clock_monotonic_ms();
-    r = k->options.record(k->options.arg, err);
-    if (r < 0) {
-        process_close(k->process);
-        k->process = NULL;
-        return r;
-    }
+    k->killed = NULL;
+    k->options.record(k->options.arg);
     process_release(k->process);
     return 0;
 }
@@ -258,9 +253,10 @@ void keeper_stop(struct keeper *k, uint32_t grace_ms)
     feed(k, EV_STOP);
 }
 
-void keeper_kill(struct keeper *k)
+void keeper_kill(struct keeper *k, const char *why)
 {
     if (k->process != NULL) {
+        k->killed = why;
         process_signal(k->process, SIGKILL);
     }
 }
@@ -289,6 +285,11 @@ struct keeper_record keeper_record(const struct keeper *k)
         .started_at_ms = k->process != NULL ? k->started_at_ms : 0,
         .restarts = k->restarts,
     };
+}
+
+bool keeper_was_started(const struct keeper *k)
+{
+    return k->started_ms != 0;
 }
 
 const char *keeper_last_end(const struct keeper *k)

@@ -26,9 +26,9 @@ struct keeper_options { /* copied; name and the functions are borrowed for ever 
     bool once;          /* it is idle after its end: its owner decides about another start */
     /* How to start it. Failure counts as an end of it: tried again later. */
     int (*command)(void *arg, struct keeper_command *ret, struct err *err);
-    /* keeper_record() has changed: put it on disk. A process that starts is still held: it runs
-     * only if 0 is returned. */
-    int (*record)(void *arg, struct err *err);
+    /* keeper_record() has changed: put it on disk. A process that starts is still held, and runs
+     * afterwards. Whoever can not write says so: a full disk keeps nobody from being served. */
+    loop_fn record;
     /* Frees what command() made; or NULL. */
     void (*started)(void *arg);
     /* What it complained of lately, to be told beside how it ended; "" or NULL: nothing. Or NULL.
@@ -52,12 +52,15 @@ struct keeper_record keeper_record(const struct keeper *k);
 bool keeper_adopt(struct keeper *k, const struct keeper_record *record); /* false: gone */
 void keeper_start(struct keeper *k);                   /* idle: start; else nothing */
 void keeper_stop(struct keeper *k, uint32_t grace_ms); /* on_change when it is idle */
-void keeper_kill(struct keeper *k); /* SIGKILL: it hangs; counts as an end nobody asked for */
+/* SIGKILL: it hangs; counts as an end nobody asked for. why: a literal, told beside that end. */
+void keeper_kill(struct keeper *k, const char *why);
 
 /* Lets go of a process that runs: it lives on, the keeper is idle. *ret: which; pid 0: none. */
 struct process_id keeper_forget(struct keeper *k);
 
 enum keeper_state keeper_state(const struct keeper *k);
-/* "signal 9 (Killed)", "exit status 1: ERROR: cannot ...", or why it could not be started; "": it
- * has not ended. Borrowed. */
+/* Did its newest start come about? False: keeper_last_end() says why not. */
+bool keeper_was_started(const struct keeper *k);
+/* "signal 9 (Killed): does not answer", "exit status 1: ERROR: cannot ...", or why it could not be
+ * started; "": it has not ended. Borrowed. */
 const char *keeper_last_end(const struct keeper *k);

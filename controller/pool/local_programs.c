@@ -202,12 +202,12 @@ static void on_started(void *arg)
     }
 }
 
-static int on_record(void *arg, struct err *err)
+static void on_record(void *arg)
 {
     struct program *item = arg;
 
     item->record.process = keeper_record(item->keeper);
-    return item->owner->host->save(item->owner->host->arg, err);
+    item->owner->host->save(item->owner->host->arg);
 }
 
 static void on_change(void *arg)
@@ -417,7 +417,7 @@ void local_programs_stop(struct local_programs *p, enum local_program which, uin
 
 void local_programs_kill(struct local_programs *p, enum local_program which)
 {
-    keeper_kill(p->items[which].keeper);
+    keeper_kill(p->items[which].keeper, "does not answer");
 }
 
 bool local_programs_stopped(const struct local_programs *p, enum local_program which)

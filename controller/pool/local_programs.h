@@ -14,8 +14,8 @@ struct local_programs_host { /* borrowed while they live */
     const struct pool_object *pool; /* its content changes with a reload */
     const struct local_paths *paths;
     const struct local_tools *tools;
-    const char *self_addresses;              /* of this machine, comma-separated */
-    int (*save)(void *arg, struct err *err); /* local_programs_record() has changed */
+    const char *self_addresses; /* of this machine, comma-separated */
+    loop_fn save;               /* local_programs_record() has changed */
     void (*on_change)(void *arg, enum local_program which); /* it runs, or does not any more */
     void *arg;
 };

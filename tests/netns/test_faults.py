@@ -190,21 +190,59 @@ def test_full_state_directory_is_told_until_there_is_room(make_lab):
         assert lab.pool.stop() == 0
 
 
-def test_full_runtime_directory_is_told_until_there_is_room(make_lab):
+def said(lab, text):
+    """How often the log says it."""
+    return lab.pool.log().count(text)
+
+
+def test_full_runtime_directory_keeps_nothing_from_running(make_lab):
+    """What ends is started again, and once told: the state file is behind until there is room."""
     lab = make_lab(ready=False)
     with small_disk(lab.pool.runtime) as (fill, make_room):
         lab.pool.start().wait_ready()
         device = lab.device(services=False).wait_online()
         fill()
-        lab.pool.kill9("vpn-state")
+        for name in ("vpn-state", "vpn-sidecar", "openvpn"):
+            (old,) = lab.pool.kill9(name)
+            lab.pool.wait_restarted(name, [old])
         wait_said(lab, "stateFileWhy", "No space left on device")
-        assert lab.pool.status()["available"] is False
         assert "No space left on device" in lab.pool.status("table")
-        make_room()
-        wait_until(lambda: lab.pool.status()["available"], 60, "available")
-        assert lab.pool.status()["stateFileWhy"] is None
+        lab.pool.wait_ready()
+        device.wait_online(120, more_than=1)
         lab.wait_agreed(10)
-        assert device.connections == 1
+        (instance,) = lab.pool.status()["instances"]
+        assert (instance["restarts"], instance["sidecarRestarts"]) == (1, 1)
+        assert said(lab, "state is not on disk") == 1
+        assert said(lab, "sidecar ended") == said(lab, "OpenVPN ended") == 1
+        make_room()
+        wait_until(lambda: lab.pool.status()["stateFileWhy"] is None, 20, "on disk")
+        assert said(lab, "state is on disk again") == 1
+        assert device.connections == 2
+        assert lab.pool.stop() == 0
+
+
+def test_what_was_started_on_a_full_disk_is_not_left_to_a_successor_unknown(make_lab):
+    """Its state file names none of it."""
+    lab = make_lab(ready=False)
+    with small_disk(lab.pool.runtime) as (fill, make_room):
+        lab.pool.start().wait_ready()
+        device = lab.device(services=False).wait_online()
+        fill()
+        for name in ("haproxy", "vpn-state", "vpn-connect-proxy", "vpn-sidecar", "openvpn"):
+            (old,) = lab.pool.kill9(name)
+            lab.pool.wait_restarted(name, [old])
+        lab.pool.wait_ready()
+        before = running(lab)
+        lab.pool.kill9("vpn-controller")
+        lab.pool.start()
+        for name in ("vpn-sidecar", "openvpn"):  # ended and started anew
+            lab.pool.wait_restarted(name, before[name])
+        lab.pool.wait_ready()
+        make_room()
+        wait_until(lambda: lab.pool.status()["stateFileWhy"] is None, 20, "on disk")
+        device.wait_online(120, more_than=1)
+        lab.wait_agreed(10)
+        assert len(running(lab)["openvpn"]) == len(running(lab)["vpn-sidecar"]) == 1
         assert lab.pool.stop() == 0
 
 

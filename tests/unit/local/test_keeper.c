@@ -18,7 +18,6 @@ static struct {
     char *mark_env;
     struct keeper_record on_disk;
     size_t records;
-    int record_result;
     int command_result;
     size_t changes;
     bool ran_before_record;
@@ -42,12 +41,11 @@ static int command(void *arg, struct keeper_command *ret, struct err *err)
     return 0;
 }
 
-static int record(void *arg, struct err *err)
+static void record(void *arg)
 {
     t.on_disk = keeper_record(t.keeper);
     t.records++;
     t.ran_before_record |= t.records == 1 && access(t.mark, F_OK) == 0;
-    return t.record_result < 0 ? err_text(err, t.record_result, "disk full") : 0;
 }
 
 static void on_change(void *arg)
@@ -127,22 +125,13 @@ static void test_keeper_records_a_process_before_it_runs(void **state)
     assert_false(t.ran_before_record);
 }
 
-static void test_keeper_runs_nothing_that_is_not_on_disk(void **state)
-{
-    t.record_result = -ENOSPC;
-    open_keeper("echo x > $MARK; exec sleep 60", false);
-    keeper_start(t.keeper);
-    assert_true(loop_until(t.loop, is_waiting));
-    assert_false(mark_is_there());
-    assert_string_equal(keeper_last_end(t.keeper), "disk full");
-}
-
 static void test_keeper_starts_again_what_ends(void **state)
 {
     open_keeper("exit 3", false);
     keeper_start(t.keeper);
     assert_true(loop_until(t.loop, was_started_three_times));
     assert_string_equal(keeper_last_end(t.keeper), "exit status 3");
+    assert_true(keeper_was_started(t.keeper));
     assert_true(t.changes > 0);
 }
 
@@ -153,6 +142,20 @@ static void test_keeper_tells_an_end_with_the_last_complaint(void **state)
     keeper_start(t.keeper);
     assert_true(loop_until(t.loop, is_idle));
     assert_string_equal(keeper_last_end(t.keeper), "exit status 3: ERROR: Cannot do it");
+}
+
+static void test_keeper_tells_why_it_was_killed_and_forgets_it(void **state)
+{
+    open_keeper("echo x > $MARK; exec sleep 60", true);
+    keeper_start(t.keeper);
+    assert_true(loop_until(t.loop, mark_is_there));
+    keeper_kill(t.keeper, "does not answer");
+    assert_true(loop_until(t.loop, is_idle));
+    assert_string_equal(keeper_last_end(t.keeper), "signal 9 (Killed): does not answer");
+    t.script = "exit 3";
+    keeper_start(t.keeper);
+    assert_true(loop_until(t.loop, is_idle));
+    assert_string_equal(keeper_last_end(t.keeper), "exit status 3");
 }
 
 static void test_keeper_once_leaves_the_next_start_to_its_owner(void **state)
@@ -171,6 +174,7 @@ static void test_keeper_tries_again_when_there_is_no_command(void **state)
     keeper_start(t.keeper);
     assert_true(loop_until(t.loop, is_waiting));
     assert_string_equal(keeper_last_end(t.keeper), "no such thing");
+    assert_false(keeper_was_started(t.keeper));
 }
 
 static void test_keeper_stops_without_another_start(void **state)
@@ -216,7 +220,7 @@ static void test_keeper_adopts_what_its_predecessor_started(void **state)
     assert_true(keeper_adopt(t.keeper, &before));
     assert_int_equal(keeper_state(t.keeper), KEEPER_RUNNING);
     assert_int_equal(keeper_record(t.keeper).started_at_ms, before.started_at_ms);
-    keeper_kill(t.keeper);
+    keeper_kill(t.keeper, "does not answer");
     while (keeper_record(t.keeper).id.pid == before.id.pid) {
         assert_true(loop_until(t.loop, is_waiting));
     }
@@ -228,9 +232,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_keeper_records_a_process_before_it_runs),
-        TEST(test_keeper_runs_nothing_that_is_not_on_disk),
         TEST(test_keeper_starts_again_what_ends),
         TEST(test_keeper_tells_an_end_with_the_last_complaint),
+        TEST(test_keeper_tells_why_it_was_killed_and_forgets_it),
         TEST(test_keeper_once_leaves_the_next_start_to_its_owner),
         TEST(test_keeper_tries_again_when_there_is_no_command),
         TEST(test_keeper_stops_without_another_start),
