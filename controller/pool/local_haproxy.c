@@ -1,19 +1,13 @@
 #include "controller/pool/local_haproxy.h"
 
 #include "controller/balancer/haproxy_config.h"
+#include "controller/pool/ask_program.h"
 #include "controller/pool/object_rules.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#define CHECK_MS 5000
 #define WORDS_MAX 8192
 
 /* haproxy does not start when it may not open as many descriptors as its maximum needs. */
@@ -53,65 +47,15 @@ int local_haproxy_render(const struct pool_object *pool, const struct local_path
 
 /* --- haproxy -c --- */
 
-static int make_file(const char *text)
-{
-    int fd = memfd_create("haproxy.cfg", MFD_CLOEXEC);
-
-    if (fd >= 0 && (write(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0)) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-/* Between fork and exec. What it would be given it need not know to read its file. */
-static void become_haproxy(const char *program, int in, int out)
+/* True: haproxy refuses config, words is what it says. What it would be given it need not know to
+ * read its file. */
+static bool refuses(const char *program, const char *config, char words[WORDS_MAX])
 {
     char *const argv[] = {(char[]){"haproxy"}, (char[]){"-c"}, (char[]){"-f"},
                           (char[]){"/proc/self/fd/0"}, NULL};
     char *const envp[] = {(char[]){"MONITOR_SECRET_TOKEN=x"}, NULL};
 
-    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
-        dup2(out, STDERR_FILENO) >= 0) {
-        execve(program, argv, envp);
-    }
-    _exit(0); /* its start will tell */
-}
-
-/* Its exit status; 0 also where there was none within CHECK_MS. */
-static int wait_for(pid_t pid)
-{
-    AUTO(fd) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd ended = {.fd = fd, .events = POLLIN};
-    int status = 0;
-
-    if (fd < 0 || poll(&ended, 1, CHECK_MS) != 1) {
-        kill(pid, SIGKILL);
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-}
-
-/* True: haproxy refuses config, words is what it says. */
-static bool refuses(const char *program, const char *config, char words[WORDS_MAX])
-{
-    AUTO(fd) int in = make_file(config);
-    AUTO(fd) int out = memfd_create("haproxy-words", MFD_CLOEXEC);
-    int status = 0;
-
-    if (in < 0 || out < 0) {
-        return false;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        become_haproxy(program, in, out);
-    } else if (pid > 0) {
-        status = wait_for(pid);
-    }
-    ssize_t len = pread(out, words, WORDS_MAX - 1, 0);
-    words[len > 0 ? len : 0] = '\0';
-    return status != 0;
+    return ask_program(program, argv, envp, config, words, WORDS_MAX) != 0;
 }
 
 /* --- what it says --- */

@@ -6,6 +6,7 @@
 #include "common/secret.h"
 #include "controller/pool/faults.h"
 #include "controller/pool/local_haproxy.h"
+#include "controller/pool/local_openvpn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -107,6 +108,15 @@ static int load_environment(const struct local_paths *paths, struct pool_object 
     return r < 0 ? r : pool_object_check_local("environment", ret, &f->errors, &f->warnings);
 }
 
+static int ask_programs(const char *file, const struct pool_object *pool,
+                        const struct local_paths *paths, struct local_findings *f)
+{
+    int openvpn = local_openvpn_check(file, pool, &f->errors);
+    int haproxy = local_haproxy_check(file, pool, paths, &f->errors);
+
+    return openvpn < 0 ? openvpn : haproxy;
+}
+
 int local_load_pool(const struct local_settings *settings, const struct local_paths *paths,
                     struct pool_object *ret, struct env_pem *pem, struct local_findings *findings)
 {
@@ -116,12 +126,11 @@ int local_load_pool(const struct local_settings *settings, const struct local_pa
     int r = file != NULL ? load_file(file, &pool, findings)
                          : load_environment(paths, &pool, &own, findings);
 
+    if (r == 0) { /* they are asked about what would run, so there must be such a thing */
+        r = ask_programs(file != NULL ? file : "environment", &pool, paths, findings);
+    }
     if (check_keys(&findings->errors) < 0) {
         r = -EINVAL;
-    }
-    if (r == 0) { /* last: haproxy reads what would run, so there must be such a thing */
-        r = local_haproxy_check(file != NULL ? file : "environment", &pool, paths,
-                                &findings->errors);
     }
     if (r < 0) {
         pool_object_clear(&pool);

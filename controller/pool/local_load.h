@@ -1,6 +1,7 @@
 /* local_load: a pool from its file or from the environment, with all that can be said about it
  * without changing anything: its own rules, this machine's ports, interfaces and certificates, and
- * what haproxy thinks of its file; and about the keys that the environment holds. */
+ * what OpenVPN and haproxy think of what they would get; and about the keys that the environment
+ * holds. */
 #pragma once
 
 #include "controller/pool/env_pool.h"
