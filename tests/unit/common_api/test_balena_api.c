@@ -230,6 +230,11 @@ static void test_reports(void **state)
     assert_int_equal(wait_answer(w), API_UNKNOWN); /* our own key is never wrong: it is ill */
     assert_int_equal(w->fake.probed, 0);
     assert_false(balena_api_sane(w->api));
+    assert_string_equal(balena_api_why(w->api), "it answered 401");
+    says(w, 200, "", 200);
+    api_report(w->api, true, 12, uuids, 1, on_done, w);
+    assert_int_equal(wait_answer(w), API_YES);
+    assert_string_equal(balena_api_why(w->api), "");
 }
 
 static void test_the_longest_batch_fits(void **state)
@@ -335,6 +340,14 @@ static void test_settings_from_the_environment(void **state)
         {"API_HOST", "api.example.com:8443", "https://api.example.com:8443"},
         {"BALENA_API_INTERNAL_HOST", "api", "http://api"},
         {"API_INTERNAL_HOST", "https://api/base/", "https://api/base"},
+        {"API_HOST", "[::1]", "https://[::1]"},
+        {"API_HOST", "http://[::1]:65535/base:1", "http://[::1]:65535/base:1"},
+        {"BALENA_API_INTERNAL_HOST", "127.0.0.1:99999", NULL},
+        {"API_HOST", "x:65536", NULL},
+        {"API_HOST", "x:0", NULL},
+        {"API_HOST", "x:", NULL},
+        {"API_HOST", "x:80a", NULL},
+        {"API_HOST", "https://[::1]:99999/base", NULL},
         {"API_HOST", "api/x", NULL},
         {"API_HOST", "a b", NULL},
         {"API_HOST", "user@api", NULL},
