@@ -1,5 +1,7 @@
 #include "common/http_listen.h"
 
+#include "common/http_server.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -146,17 +148,57 @@ static bool strip_brackets(char *host)
     return true;
 }
 
+/* Writes a NUL behind the host in text. NULL: it is no host and port. */
+static char *split(char *text)
+{
+    char *port = strrchr(text, ':');
+
+    if (port == NULL || !is_port(port + 1)) {
+        return NULL;
+    }
+    *port++ = '\0';
+    return strip_brackets(text) ? port : NULL;
+}
+
+static bool is_numeric(const char *host)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
+    bool yes = getaddrinfo(host, NULL, &hints, &found) == 0;
+
+    if (yes) {
+        freeaddrinfo(found);
+    }
+    return yes;
+}
+
+int http_listen_check(const char *address, struct err *err)
+{
+    size_t prefix = strlen(UNIX_PREFIX);
+
+    if (strncmp(address, UNIX_PREFIX, prefix) == 0) {
+        size_t len = strlen(address) - prefix;
+        return len > 0 && len < sizeof(((struct sockaddr_un *)NULL)->sun_path)
+                   ? 0
+                   : err_text(err, -EINVAL, "'%.64s' is no path of a socket", address);
+    }
+    AUTO(str) char *host = xstrdup(address);
+    if (split(host) == NULL || (host[0] != '\0' && !is_numeric(host))) {
+        return err_text(err, -EINVAL,
+                        "'%.64s' is not address:port, with a port of 0 to 65535 and a numeric "
+                        "address or none",
+                        address);
+    }
+    return 0;
+}
+
 static int open_tcp(const char *address, struct listen_socket *ret)
 {
     AUTO(str) char *host = xstrdup(address);
-    char *port = strrchr(host, ':');
+    const char *port = split(host);
     int fd;
 
-    if (port == NULL || !is_port(port + 1)) {
-        return -EINVAL;
-    }
-    *port++ = '\0';
-    if (!strip_brackets(host)) {
+    if (port == NULL) {
         return -EINVAL;
     }
     if (host[0] == '\0') {

@@ -62,6 +62,8 @@ struct http_listen_options {
     const struct http_route *routes; /* borrowed while the listener lives; first match wins */
     size_t route_count;
 };
+/* Is it an address at all? -EINVAL: no, so it is a bad setting. Nothing is opened. */
+int http_listen_check(const char *address, struct err *err);
 /* -EADDRINUSE, -EACCES, -EINVAL ... with the address in err. */
 int http_server_listen(struct http_server *server, const struct http_listen_options *options,
                        struct err *err);

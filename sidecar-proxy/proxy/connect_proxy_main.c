@@ -4,8 +4,10 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/secret.h"
+#include "sidecar-proxy/proxy/address.h"
 #include "sidecar-proxy/proxy/host_router.h"
 #include "sidecar-proxy/proxy/networks.h"
+#include "sidecar-proxy/proxy/tls.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,16 +126,36 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
                        options, ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
+/* Read once more when it starts: what is wrong is told before. */
+static int check_tls(const struct settings *s, struct err *err)
+{
+    struct tls_server *tls = NULL;
+
+    if (s->tls_cert == NULL) {
+        return 0;
+    }
+    int r = tls_server_new(s->tls_cert, s->tls_key, &tls, err);
+    tls_server_free(tls);
+    return r < 0 ? err_wrap(err, "--tls-cert, --tls-key") : 0;
+}
+
 static int check(const struct settings *s, struct err *err)
 {
     struct networks networks;
+    struct address address;
 
+    if (address_parse_listen(s->listen, &address, err) < 0) {
+        return err_wrap(err, "--listen");
+    }
+    if (http_listen_check(s->metrics_listen, err) < 0) {
+        return err_wrap(err, "--metrics-listen");
+    }
     if ((s->tls_cert == NULL) != (s->tls_key == NULL)) {
         return err_text(err, -EINVAL, "TLS needs both, --tls-cert and --tls-key");
     }
     int r = networks_parse(s->proxy_protocol_from != NULL ? s->proxy_protocol_from : "", &networks,
                            err);
-    return r < 0 ? err_wrap(err, "--proxy-protocol-from") : 0;
+    return r < 0 ? err_wrap(err, "--proxy-protocol-from") : check_tls(s, err);
 }
 
 /* All that can be wrong before anything runs. */

@@ -139,6 +139,9 @@ int main(int argc, char **argv)
         return 0;
     }
     r = r < 0 ? r : log_open("vpn-state", p.settings.log_format, p.settings.log_level, &err);
+    if (r == 0 && (r = http_listen_check(p.settings.listen, &err)) < 0) {
+        r = err_wrap(&err, "--listen");
+    }
     if (r < 0) {
         fprintf(stderr, "vpn-state: %s\n", err.text);
         free_settings(&p.settings);
