@@ -19,6 +19,24 @@ static const char usage[] =
     "\n"
     "  vpn-controller local|kubernetes --help     all options\n";
 
+/* What is wrong with the words, if they are not just missing. */
+static void say_wrong(const char *word)
+{
+    static const char *const of_local[] = {"status", "check"};
+
+    if (word[0] == '-') {
+        fprintf(stderr, "vpn-controller: a command comes first, not '%.64s'\n\n", word);
+        return;
+    }
+    fprintf(stderr, "vpn-controller: no command '%.64s'", word);
+    for (size_t i = 0; i < sizeof(of_local) / sizeof(of_local[0]); i++) {
+        if (strcmp(word, of_local[i]) == 0) {
+            fprintf(stderr, ", did you mean 'vpn-controller local %s'?", word);
+        }
+    }
+    fprintf(stderr, "\n\n");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "local") == 0) {
@@ -33,6 +51,9 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         printf("vpn-controller %s\n", VPN_VERSION);
         return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "--help") != 0) {
+        say_wrong(argv[1]);
     }
     fputs(usage, argc > 1 && strcmp(argv[1], "--help") == 0 ? stdout : stderr);
     return argc > 1 && strcmp(argv[1], "--help") == 0 ? 0 : 2;

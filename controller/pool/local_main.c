@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define TABLE_MAX ((size_t)1 << 20)
+#define RUNTIME_DIR_MAX 80
 
 /* Behind the table of options. */
 static const char manual[] =
@@ -116,6 +117,36 @@ static int load(struct options *o, int argc, char **argv, struct err *err)
                        options, ARRAY_LEN(options), argc, argv, NULL, err);
 }
 
+/* Others are told these paths. Sockets of the runtime directory have them in 108 bytes, of which
+ * haproxy wants some for itself while it takes a socket over; its file holds no odd bytes. */
+static int check_folders(const struct options *o, struct err *err)
+{
+    const char *const folders[][2] = {{"--runtime-dir", o->runtime_dir},
+                                      {"--state-dir", o->state_dir}};
+
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        if (folders[i][1][0] != '/') {
+            return err_text(err, -EINVAL, "%s: '%.64s' does not begin with '/'", folders[i][0],
+                            folders[i][1]);
+        }
+    }
+    if (strlen(o->runtime_dir) > RUNTIME_DIR_MAX) {
+        return err_text(err, -EINVAL,
+                        "--runtime-dir: '%.32s...' has %zu bytes; the sockets in it leave room for "
+                        "%d",
+                        o->runtime_dir, strlen(o->runtime_dir), RUNTIME_DIR_MAX);
+    }
+    for (const char *p = o->runtime_dir; *p != '\0'; p++) {
+        if (*p <= ' ' || *p == 0x7f || strchr("\"'\\#$", *p) != NULL) {
+            return err_text(err, -EINVAL,
+                            "--runtime-dir: '%.84s' holds a blank, a quote or another byte that "
+                            "haproxy's file can not have in a path",
+                            o->runtime_dir);
+        }
+    }
+    return 0;
+}
+
 static struct local_settings settings_of(const struct options *o)
 {
     bool has_key = o->service_key != NULL && o->service_key[0] != '\0';
@@ -132,10 +163,6 @@ static int run(const struct options *o)
 {
     struct local_settings settings = settings_of(o);
 
-    if (o->runtime_dir[0] != '/' || o->state_dir[0] != '/') { /* others are told these paths */
-        log_error("--runtime-dir and --state-dir must begin with '/'", NULL);
-        return 2;
-    }
     return local_run(&settings);
 }
 
@@ -285,6 +312,9 @@ int local_main(int argc, char **argv)
     }
     if (r == 0) {
         r = log_open("vpn-controller", o.log_format, o.log_level, &err);
+    }
+    if (r == 0 && command != status) { /* that only looks for what is there */
+        r = check_folders(&o, &err);
     }
     if (r < 0) {
         say_wrong(command == run, err.text);
