@@ -10,6 +10,8 @@ import pytest
 OF_THE_FILE = (("replicas: 1", "replicas: many\n  colour: blue", "6:13", "spec.replicas"),
                ("", "", "7:3", "spec.colour"),
                ("timeoutSeconds: 10", "timeoutSeconds: -1", "14:21", "spec.drain.timeoutSeconds"))
+OF_OPENVPN = (("  openvpn:\n", "  openvpn:\n    dataCiphers: [AES-256-GCM, NOPE]\n", "8:32",
+               "spec.openvpn.dataCiphers"),)
 OF_THE_MACHINE = (("caFile: ", "caFile: /no/such", "9:15", "spec.openvpn.tls.caFile"),
                   ("server.key", "server.crt", "11:16", "spec.openvpn.tls.keyFile"))
 
@@ -29,7 +31,8 @@ def told(lab, *words):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("mistakes", [OF_THE_FILE, OF_THE_MACHINE], ids=["file", "machine"])
+@pytest.mark.parametrize("mistakes", [OF_THE_FILE, OF_THE_MACHINE, OF_OPENVPN],
+                         ids=["file", "machine", "openvpn"])
 def test_all_mistakes_are_named_and_nothing_is_started(make_lab, mistakes):
     lab = make_lab(ready=False)
     spoil(lab.pool.file, mistakes)

@@ -61,36 +61,49 @@ def test_taken_port_is_no_bad_setting(program, env):
 
 @pytest.fixture
 def pool(make_lab):
-    """-> what `vpn-controller local` needs in its environment"""
+    """-> one that the environment makes, as it would be started; what is its is cleared away"""
     lab = make_lab(ready=False)
     encoded = {name: base64.b64encode((lab.tls / file).read_bytes()).decode() for name, file in (
         ("VPN_OPENVPN_CA_CRT", "ca.crt"), ("VPN_OPENVPN_SERVER_CRT", "server.crt"),
         ("VPN_OPENVPN_SERVER_KEY", "server.key"))}
-    return {**lab.pool.env, **encoded, "VPN_INSTANCE_COUNT": "1"}
+    lab.pool.env = {**lab.pool.env, **encoded, "VPN_INSTANCE_COUNT": "1"}
+    lab.pool.file = None
+    return lab.pool
 
 
-def test_variables_that_do_not_fit_are_named_by_check_and_at_start(pool, tmp_path):
+def asked(pool, *words, runtime=None, **env):
+    """-> exit status, all that it says"""
+    words += ("--runtime-dir", runtime or str(pool.runtime), "--state-dir", str(pool.state_dir))
+    done = subprocess.run(pool.command(*words), env={**pool.env, **env}, text=True, timeout=30,
+                          capture_output=True, cwd=pool.folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("check",), ()], ids=["check", "start"])
+def test_variables_that_do_not_fit_are_named(pool, words):
     bad = (("VPN_DATA_CIPHERS", "NOPE"), ("VPN_DATA_CIPHERS", "FOO BAR"),
            ("VPN_OPENSSL_PROVIDERS", "nope"), ("VPN_SERVICE_API_KEY", SECRET + "\n"),
            ("VPN_SERVICE_API_KEY", SECRET + "\n" + SECRET), ("VPN_GUEST_API_KEY", SECRET + "\x01"),
            ("MONITOR_SECRET_TOKEN", SECRET + "\n"), ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"),
            ("BALENA_API_INTERNAL_HOST", "127.0.0.1:99999"),
            ("BALENA_API_INTERNAL_HOST", "x:99999"))
-    folders = ("--runtime-dir", "/tmp/vpn-settings/run", "--state-dir", str(tmp_path))
-    assert told("vpn-controller", "local", "check", *folders, **pool)[0] == 0
     for name, value in bad:
-        for words in (("local", "check"), ("local",)):
-            status, out, said = told("vpn-controller", *words, *folders, **{**pool, name: value})
-            assert status == 2 and "is fine" not in out, (name, value, words, said)
-            assert name + ": " in said and SECRET not in said, (name, value, words, said)
-    assert not os.path.exists("/tmp/vpn-settings")
+        status, said = asked(pool, *words, **{name: value})
+        assert status == 2 and "is fine" not in said, (name, value, said)
+        assert name + ": " in said and SECRET not in said, (name, value, said)
+    assert pool.processes() == [] and not pool.runtime.exists()
+
+
+def test_good_variables_are_fine(pool):
+    status, said = asked(pool, "check", MONITOR_SECRET_TOKEN="two words")
+    assert status == 0 and "is fine" in said, said
 
 
 @pytest.mark.parametrize("folder", ["/tmp/two words", "/tmp/" + 110 * "a"])
-def test_runtime_directory_that_does_not_fit_is_named(pool, folder):
-    for words in (("local", "check"), ("local",)):
-        status, _, said = told("vpn-controller", *words, "--runtime-dir", folder, **pool)
-        assert status == 2 and "--runtime-dir: " in said and "haproxy's settings" not in said, said
+@pytest.mark.parametrize("words", [("check",), ()], ids=["check", "start"])
+def test_runtime_directory_that_does_not_fit_is_named(pool, words, folder):
+    status, said = asked(pool, *words, runtime=folder)
+    assert status == 2 and "--runtime-dir: " in said and "haproxy's settings" not in said, said
 
 
 def test_check_says_once_that_no_api_is_named():
