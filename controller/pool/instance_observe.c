@@ -83,6 +83,27 @@ void instance_observe(const struct instance *i, int64_t now_ms, const char *curr
 
 /* --- for people --- */
 
+/* Of one that is not ready and whose programs did not end. */
+static const char *unready_why(const struct instance *i)
+{
+    const struct sidecar_status *s = instance_status(i);
+
+    if (keeper_state(i->openvpn) == KEEPER_IDLE) {
+        return "OpenVPN is not started yet";
+    }
+    if (keeper_state(i->sidecar) != KEEPER_RUNNING) {
+        return "vpn-sidecar is not started yet";
+    }
+    if (s == NULL || !instance_sidecar_answers(i)) {
+        return s == NULL ? "vpn-sidecar has not answered yet" : "vpn-sidecar does not answer";
+    }
+    if (s->link == SIDECAR_LINK_LIVE) {
+        return "vpn-sidecar is not ready yet";
+    }
+    return s->link == SIDECAR_LINK_RESYNC ? "vpn-sidecar asks OpenVPN for its clients"
+                                          : "OpenVPN does not answer vpn-sidecar";
+}
+
 void instance_why(const struct instance *i, char ret[ERR_TEXT_MAX])
 {
     const char *openvpn = keeper_last_end(i->openvpn), *sidecar = keeper_last_end(i->sidecar);
@@ -95,10 +116,8 @@ void instance_why(const struct instance *i, char ret[ERR_TEXT_MAX])
         snprintf(ret, ERR_TEXT_MAX, "OpenVPN: %.480s", openvpn);
     } else if (keeper_state(i->sidecar) == KEEPER_IDLE && sidecar[0] != '\0') {
         snprintf(ret, ERR_TEXT_MAX, "vpn-sidecar: %.480s", sidecar);
-    } else if (observe_openvpn(i, clock_monotonic_ms()) == PROCESS_HUNG) {
-        snprintf(ret, ERR_TEXT_MAX, "OpenVPN does not answer its sidecar");
-    } else if (observe_sidecar(i) == PROCESS_HUNG) {
-        snprintf(ret, ERR_TEXT_MAX, "vpn-sidecar does not answer");
+    } else {
+        snprintf(ret, ERR_TEXT_MAX, "%s", unready_why(i));
     }
 }
 
