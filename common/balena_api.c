@@ -71,6 +71,7 @@ struct balena_api {
     struct loop_timer *deferred_timer;
     struct http_call *probe; /* the verification on the wire */
     bool sane;
+    char why[ERR_TEXT_MAX]; /* not; "": it is, or was not asked yet */
     loop_fn on_change;
     void *on_change_arg;
 };
@@ -318,9 +319,19 @@ static void set_sane(struct balena_api *api, bool sane)
 }
 
 /* Only an ill API refuses our own key; a 4xx of another kind still says that it knew us. */
-static void learn_sanity(struct balena_api *api, int result, const struct http_response *res)
+static void learn_sanity(struct balena_api *api, int result, const struct http_response *res,
+                         const struct err *err)
 {
-    set_sane(api, result == 0 && res->status != 401 && res->status != 429 && res->status < 500);
+    bool sane = result == 0 && res->status != 401 && res->status != 429 && res->status < 500;
+
+    if (sane) {
+        api->why[0] = '\0';
+    } else if (result == 0) {
+        snprintf(api->why, sizeof(api->why), "it answered %d", res->status);
+    } else {
+        snprintf(api->why, sizeof(api->why), "%s", err != NULL ? err->text : "no answer");
+    }
+    set_sane(api, sane);
 }
 
 /* --- verification: is the API sane, asked now? --- */
@@ -334,7 +345,7 @@ static void on_probe(void *arg, int result, const struct http_response *res, con
     struct api_call due;
 
     api->probe = NULL;
-    learn_sanity(api, result, res);
+    learn_sanity(api, result, res, err);
     ring_init(&due);
     ring_move_all(&api->probed, &due);
     ring_move_all(&api->unprobed, &api->probed);
@@ -509,7 +520,7 @@ static void on_answer(void *arg, int error, const struct http_response *res, con
 
     call->http = NULL;
     if (own_key(call->kind)) {
-        learn_sanity(call->api, error, res);
+        learn_sanity(call->api, error, res, err);
     }
     if (error < 0) {
         call_unknown(call, error == -ETIMEDOUT, err != NULL ? err->text : "no answer");
@@ -781,6 +792,11 @@ void balena_api_close(struct balena_api *api)
 bool balena_api_sane(const struct balena_api *api)
 {
     return api->sane;
+}
+
+const char *balena_api_why(const struct balena_api *api)
+{
+    return api->why;
 }
 
 void balena_api_watch(struct balena_api *api, loop_fn on_change, void *arg)

@@ -89,5 +89,7 @@ void api_call_cancel(struct api_call *call); /* on_done will not run; NULL is fi
 /* Did the newest finished call with our own key succeed? False before the first. For pages, metrics
  * and readiness; decisions about refusals use api_verify_sane. */
 bool balena_api_sane(const struct balena_api *api);
+/* Why not, as of that call; "": it did, or none has finished. Borrowed until the next one. */
+const char *balena_api_why(const struct balena_api *api);
 /* on_change(arg) through the loop whenever balena_api_sane() changes. */
 void balena_api_watch(struct balena_api *api, loop_fn on_change, void *arg);

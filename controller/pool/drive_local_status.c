@@ -112,6 +112,18 @@ static bool api_is_sane(const struct drive_local *d)
     return false;
 }
 
+/* As the first one found that has asked. NULL: none has. */
+static const char *api_why(const struct drive_local *d)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        const struct sidecar_status *s = instance_status(d->items[i]);
+        if (s != NULL && s->api_why[0] != '\0') {
+            return s->api_why;
+        }
+    }
+    return NULL;
+}
+
 /* The state directory is full or read-only, as one instance found. "": none did. */
 static const char *unsaved_service_instance(const struct drive_local *d)
 {
@@ -144,6 +156,7 @@ char *drive_local_status(const struct drive_local *d)
     }
     put_ports(d, root);
     cJSON_AddBoolToObject(root, "apiSane", api_is_sane(d));
+    put_text_or_null(root, "apiWhy", api_is_sane(d) ? NULL : api_why(d));
     put_number(root, "burialsPending", (int64_t)burials_count_pending(d->burials));
     put_text_or_null(root, "burialsWhy", burials_why(d->burials));
     put_text_or_null(root, "serversWhy", d->members != NULL ? members_why(d->members) : NULL);

@@ -171,8 +171,14 @@ static void print_instance_reasons(const cJSON *instances, struct buf *ret)
 
 static void print_conditions(const cJSON *root, struct buf *ret)
 {
-    buf_printf(ret, "%-18s %s\n", "balena API",
-               is_true(root, "apiSane") ? "sane" : "ill, down or not asked yet");
+    const char *why = NULL;
+    bool told = json_str(root, "apiWhy", &why, NULL) == 0;
+
+    buf_printf(ret, "%-18s %s%s\n", "balena API",
+               is_true(root, "apiSane") ? "sane"
+               : told                   ? "ill: "
+                                        : "not asked yet",
+               told ? why : "");
     if (number(root, "burialsPending") > 0) {
         buf_printf(ret, "%-18s %lld service instances whose devices the API still lists\n",
                    "burials", (long long)number(root, "burialsPending"));

@@ -19,7 +19,7 @@ struct sidecar_client {
     struct loop_timer *timer;
     struct sidecar_status status;
     bool known;
-    int64_t heard_ms; /* monotonic */
+    int64_t silent_since_ms; /* when it was asked what it has not answered; 0: nothing; monotonic */
     bool drain;
     uint32_t drain_rate, drain_timeout_s;
     loop_fn on_status;
@@ -101,6 +101,9 @@ static int get_all(const cJSON *o, struct sidecar_status *s, struct err *err)
     if (r < 0 && r != -ENOENT) {
         return r;
     }
+    const char *api_why = "";
+    (void)json_str(o, "apiWhy", &api_why, NULL);
+    snprintf(s->api_why, sizeof(s->api_why), "%s", api_why);
     s->link = (enum sidecar_link)link;
     s->phase = (enum sidecar_phase)phase;
     s->sessions = (uint32_t)sessions;
@@ -138,7 +141,7 @@ static void on_answer(void *arg, int result, const struct http_response *res,
     if (result == 0 && res->status == 200) {
         if (sidecar_status_parse(res->body, res->body_len, &c->status, &err) == 0) {
             c->known = true;
-            c->heard_ms = clock_monotonic_ms();
+            c->silent_since_ms = 0;
         } else {
             log_warn("a sidecar's status is no status", "socket", c->path, "why", err.text, NULL);
         }
@@ -163,6 +166,9 @@ static void on_poll(void *arg)
         .arg = c,
     };
 
+    if (c->silent_since_ms == 0) {
+        c->silent_since_ms = clock_monotonic_ms();
+    }
     if (c->status_call == NULL && http_client_send(c->http, &request, &c->status_call, NULL) < 0) {
         loop_timer_start(c->timer, POLL_MS, 0); /* its queue is full */
     }
@@ -211,7 +217,7 @@ struct sidecar_client *sidecar_client_new(struct loop *loop, struct http_client 
     c->path = xstrdup(socket_path);
     c->on_status = on_status;
     c->arg = arg;
-    c->heard_ms = clock_monotonic_ms();
+    c->silent_since_ms = clock_monotonic_ms();
     c->timer = loop_timer_new(loop, on_poll, c);
     return c;
 }
@@ -239,7 +245,7 @@ void sidecar_client_poll(struct sidecar_client *c)
 void sidecar_client_reset(struct sidecar_client *c)
 {
     c->known = false;
-    c->heard_ms = clock_monotonic_ms();
+    c->silent_since_ms = clock_monotonic_ms();
 }
 
 const struct sidecar_status *sidecar_client_status(const struct sidecar_client *c)
@@ -249,7 +255,7 @@ const struct sidecar_status *sidecar_client_status(const struct sidecar_client *
 
 int64_t sidecar_client_silent_ms(const struct sidecar_client *c)
 {
-    return clock_monotonic_ms() - c->heard_ms;
+    return c->silent_since_ms == 0 ? 0 : clock_monotonic_ms() - c->silent_since_ms;
 }
 
 void sidecar_client_drain(struct sidecar_client *c, uint32_t rate_per_minute, uint32_t timeout_s)

@@ -33,6 +33,7 @@ struct sidecar_status {
     uint32_t sessions;
     int32_t openvpn_pid; /* 0: not known */
     bool api_sane;
+    char api_why[256];   /* why not; "": it is, or has not answered yet */
     uint32_t unreported; /* devices whose last change the API has not acknowledged */
 };
 
@@ -48,7 +49,8 @@ void sidecar_client_poll(struct sidecar_client *c); /* now, and from then on onc
 void sidecar_client_reset(struct sidecar_client *c);
 /* The newest answer, NULL: none since the reset. on_status runs after each answer or failure. */
 const struct sidecar_status *sidecar_client_status(const struct sidecar_client *c);
-/* ms since it last answered, or since the reset. */
+/* ms since it was asked what it has not answered, or since the reset: if we stood still ourselves,
+ * nobody was silent. */
 int64_t sidecar_client_silent_ms(const struct sidecar_client *c);
 /* POST /v1/drain; sent again with each poll until the status says that it drains. */
 void sidecar_client_drain(struct sidecar_client *c, uint32_t rate_per_minute, uint32_t timeout_s);

@@ -53,8 +53,12 @@ void control_format_status(struct buf *out, const struct control_status *s)
     }
     put_text(out, "link", s->link);
     put_text(out, "phase", s->phase);
-    buf_printf(out, "\"sessions\":%zu,\"openvpnPid\":%d,\"apiSane\":%s,\"unreported\":%zu}\n",
-               s->sessions, s->openvpn_pid, s->api_sane ? "true" : "false", s->unreported);
+    buf_printf(out, "\"sessions\":%zu,\"openvpnPid\":%d,\"apiSane\":%s,", s->sessions,
+               s->openvpn_pid, s->api_sane ? "true" : "false");
+    if (s->api_why != NULL && s->api_why[0] != '\0') {
+        put_text(out, "apiWhy", s->api_why);
+    }
+    buf_printf(out, "\"unreported\":%zu}\n", s->unreported);
 }
 
 static void on_status(void *arg, struct http_exchange *x, const struct http_server_request *request)

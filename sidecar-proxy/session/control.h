@@ -23,6 +23,7 @@ struct control_status { /* texts are borrowed */
     size_t sessions;
     int openvpn_pid;
     bool api_sane;
+    const char *api_why; /* why not; NULL or "": it is, or has not answered yet */
     size_t unreported;
     const char *not_ready; /* why not, or NULL: ready */
 };

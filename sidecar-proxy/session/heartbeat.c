@@ -74,6 +74,11 @@ void heartbeat_close(struct heartbeat *h)
     }
 }
 
+void heartbeat_note_ill(struct heartbeat *h, const char *why)
+{
+    note(h, true, why);
+}
+
 void heartbeat_set_id(struct heartbeat *h, int64_t service_id)
 {
     api_call_cancel(h->call);

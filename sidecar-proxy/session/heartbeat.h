@@ -13,5 +13,7 @@ struct heartbeat;
 
 struct heartbeat *heartbeat_new(struct loop *loop, struct balena_api *api);
 void heartbeat_close(struct heartbeat *h); /* NULL is fine */
+/* Another question was not answered: as long as no beat is, that tells of an ill API, too. */
+void heartbeat_note_ill(struct heartbeat *h, const char *why);
 /* From now on this id; 0: none, then it is silent. The first beat is at once. */
 void heartbeat_set_id(struct heartbeat *h, int64_t service_id);

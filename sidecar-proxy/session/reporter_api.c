@@ -244,6 +244,13 @@ static void wait_awhile(struct reporter_api *r)
     loop_timer_start(r->next, backoff_next_ms(&r->backoff), 0);
 }
 
+/* There is no heartbeat yet that would tell. No answer within the time: r->answer is NULL. */
+static void register_unknown(struct reporter_api *r)
+{
+    heartbeat_note_ill(r->heartbeat, r->answer != NULL ? r->answer->why : "it does not answer");
+    wait_awhile(r);
+}
+
 static void report_unknown(struct reporter_api *r)
 {
     metric_inc(&session_metrics.reports[REPORT_UNKNOWN]);
@@ -298,7 +305,7 @@ static const struct reporter_transition table[REPORTER_STATES][REPORTER_EVENTS] 
     [REPORTER_REGISTERING] =
         {
             [EV_YES] = {registered, REPORTER_IDLE},
-            [EV_UNKNOWN] = {wait_awhile, REPORTER_WAITING},
+            [EV_UNKNOWN] = {register_unknown, REPORTER_WAITING},
             [EV_CLOSE] = {finish, REPORTER_CLOSED},
         },
     [REPORTER_REPORTING] =

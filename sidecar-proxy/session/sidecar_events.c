@@ -261,6 +261,7 @@ struct control_status sidecar_on_status(void *arg)
         .sessions = sessions_count(&s->sessions),
         .openvpn_pid = link_openvpn_pid(s->link),
         .api_sane = balena_api_sane(s->api),
+        .api_why = balena_api_why(s->api),
         .unreported = reporter_api_unreported(s->reporter),
         .not_ready = not_ready(s),
     };

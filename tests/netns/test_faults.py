@@ -22,6 +22,11 @@ def wait_said(lab, key, text, timeout=30):
     wait_until(lambda: text in (lab.pool.status()[key] or ""), timeout, "%s: %s" % (key, text))
 
 
+def said(lab, text):
+    """How often the log says it."""
+    return lab.pool.log().count(text)
+
+
 def ends(lab, *words, env=None, prefix=()):
     """A controller that cannot run. -> status, what it says; nothing runs after it"""
     done = subprocess.run(
@@ -116,7 +121,12 @@ def test_frozen_openvpn_is_noticed_and_replaced(lab):
     device = lab.device(services=False).wait_online()
     (pid,) = lab.pool.pids("openvpn")
     os.kill(pid, signal.SIGSTOP)
+    why = "OpenVPN does not answer vpn-sidecar"
+    wait_until(lambda: not lab.pool.status()["available"], 60, "it is noticed")
+    assert lab.pool.status()["instances"][0]["why"] == why
+    assert "instance 1         " + why in lab.pool.status("table")
     wait_until(lambda: lab.pool.pids("openvpn") not in ([], [pid]), 120, "another one runs")
+    assert said(lab, "signal 9 (Killed): does not answer") == 1
     device.wait_online(120, more_than=1)
     lab.wait_agreed(10)
 
@@ -143,6 +153,26 @@ def test_frozen_controller_says_so_and_goes_on(lab):
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: lab.pool.status()["available"], 20, "it goes on")
     assert device.connections == 1
+
+
+def test_controller_that_stood_still_finds_nobody_silent(lab):
+    (pid,) = lab.pool.pids("vpn-controller")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        holds(lambda: True, 6, "longer than a sidecar may be silent")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    holds(lambda: said(lab, "the pool is not available") == 0, 3, "it is available all the time")
+
+
+def test_api_that_was_never_there_is_told_with_its_reason(make_lab):
+    lab = make_lab(ready=False)
+    lab.pool.env = {**lab.pool.env, "BALENA_API_INTERNAL_HOST": "127.0.0.1:1"}
+    lab.pool.start().wait_ready()
+    wait_until(lambda: said(lab, "the balena API is ill") == 1, 20, "the log tells")
+    wait_said(lab, "apiWhy", "127.0.0.1")
+    assert "balena API         ill: " in lab.pool.status("table")
+    holds(lambda: said(lab, "the balena API is ill") == 1, 5, "once")
 
 
 def test_status_without_a_controller(make_lab):
@@ -188,11 +218,6 @@ def test_full_state_directory_is_told_until_there_is_room(make_lab):
         assert str(lab.pool.sidecar(1)["serviceId"]) in json.dumps(kept)
         assert device.connections == 1
         assert lab.pool.stop() == 0
-
-
-def said(lab, text):
-    """How often the log says it."""
-    return lab.pool.log().count(text)
 
 
 def test_full_runtime_directory_keeps_nothing_from_running(make_lab):

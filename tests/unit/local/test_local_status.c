@@ -60,6 +60,22 @@ static void test_local_status_is_an_aligned_table(void **state)
     buf_clear(&text);
 }
 
+static void test_local_status_says_why_the_api_is_ill(void **state)
+{
+    static const char ill[] = "{\"pool\":\"fleet\",\"instances\":[],\"programs\":[],"
+                              "\"apiSane\":false,\"apiWhy\":\"it answered 503\"}";
+    static const char unknown[] = "{\"pool\":\"fleet\",\"instances\":[],\"programs\":[],"
+                                  "\"apiSane\":false,\"apiWhy\":null}";
+    struct buf text;
+
+    buf_init(&text, 65536);
+    assert_int_equal(local_status_table(ill, strlen(ill), 0, &text, NULL), 0);
+    assert_non_null(strstr(buf_str(&text), "balena API         ill: it answered 503\n"));
+    assert_int_equal(local_status_table(unknown, strlen(unknown), 0, &text, NULL), 0);
+    assert_non_null(strstr(buf_str(&text), "balena API         not asked yet\n"));
+    buf_clear(&text);
+}
+
 static void test_local_status_refuses_what_is_no_status(void **state)
 {
     struct buf text;
@@ -89,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_local_status_is_an_aligned_table),
+        cmocka_unit_test(test_local_status_says_why_the_api_is_ill),
         cmocka_unit_test(test_local_status_refuses_what_is_no_status),
         cmocka_unit_test(test_uptime_is_short),
     };

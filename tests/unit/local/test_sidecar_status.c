@@ -25,13 +25,15 @@ static void test_sidecar_status_reads_every_field(void **state)
     assert_int_equal(s.sessions, 3);
     assert_int_equal(s.openvpn_pid, 4711);
     assert_true(s.api_sane);
+    assert_string_equal(s.api_why, "");
 }
 
 static void test_sidecar_status_accepts_no_service_id_yet(void **state)
 {
-    static const char text[] = "{\"epoch\":\"1\",\"serviceId\":null,\"link\":\"connecting\","
-                               "\"phase\":\"starting\",\"sessions\":0,\"apiSane\":false,"
-                               "\"unreported\":2,\"openvpnPid\":null}";
+    static const char text[] =
+        "{\"epoch\":\"1\",\"serviceId\":null,\"link\":\"connecting\","
+        "\"phase\":\"starting\",\"sessions\":0,\"apiSane\":false,"
+        "\"apiWhy\":\"it answered 503\",\"unreported\":2,\"openvpnPid\":null}";
     struct sidecar_status s;
     struct err err;
 
@@ -39,6 +41,7 @@ static void test_sidecar_status_accepts_no_service_id_yet(void **state)
     assert_int_equal(s.service_id, 0);
     assert_int_equal(s.openvpn_pid, 0);
     assert_int_equal(s.unreported, 2);
+    assert_string_equal(s.api_why, "it answered 503");
 }
 
 static void test_sidecar_status_refuses_what_is_none(void **state)

@@ -243,6 +243,11 @@ bool balena_api_sane(const struct balena_api *api)
     return sane;
 }
 
+const char *balena_api_why(const struct balena_api *api)
+{
+    return sane ? "" : "it answered 503";
+}
+
 void balena_api_watch(struct balena_api *api, loop_fn fn, void *arg)
 {
     on_change = fn;

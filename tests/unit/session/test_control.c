@@ -163,6 +163,10 @@ static void test_control_status_is_the_contracts(void **state)
     f->status.service_id = 0;
     assert_int_equal(get(f, "/v1/status"), 200);
     assert_non_null(strstr(f->body, "\"serviceId\":null"));
+    f->status.api_sane = false;
+    f->status.api_why = "it answered 503";
+    assert_int_equal(get(f, "/v1/status"), 200);
+    assert_non_null(strstr(f->body, "\"apiSane\":false,\"apiWhy\":\"it answered 503\","));
 }
 
 static void test_control_finds_devices(void **state)
