@@ -453,8 +453,8 @@ def test_bad_settings_of_tls_and_balancers_are_named(files, tmp_path):
     rubbish.write_text("rubbish")
     for words, status, text in [
             (["--tls-cert", files[0]], 2, "needs both"),
-            (["--tls-cert", files[0], "--tls-key", "/no/such"], 1, "/no/such"),
-            (["--tls-cert", rubbish, "--tls-key", files[1]], 1, "rubbish"),
+            (["--tls-cert", files[0], "--tls-key", "/no/such"], 2, "/no/such"),
+            (["--tls-cert", rubbish, "--tls-key", files[1]], 2, "rubbish"),
             (["--proxy-protocol", "--proxy-protocol-from", "10.0.0.1/8"], 2, "10.0.0.1/8")]:
         ended = subprocess.run(
             [os.path.join(BIN, "vpn-connect-proxy"), "--listen", "127.0.0.1:0", "--metrics-listen",
