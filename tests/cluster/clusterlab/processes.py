@@ -10,12 +10,14 @@ import time
 
 
 def start_time(pid):
-    """In clock ticks since boot, None if there is no such process or it is a zombie."""
+    """In clock ticks since boot, None if there is no such process or it is a zombie to the last thread:
+    until that has ended the sockets are open, and who is started in its place finds its port taken."""
     try:
         fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
+        gone = fields[0] == "Z" and len(os.listdir("/proc/%d/task" % pid)) <= 1
     except OSError:
         return None
-    return None if fields[0] == "Z" else int(fields[19])
+    return None if gone else int(fields[19])
 
 
 class Processes:
