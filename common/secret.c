@@ -23,6 +23,25 @@ void secret_derive(const char *service_key, const char *purpose, uint8_t out[SEC
     hmac(service_key, strlen(service_key), purpose, strlen(purpose), out);
 }
 
+void secrets_derive(const struct service_keys *keys, const char *purpose, struct secrets *ret)
+{
+    ret->count = keys->previous != NULL ? 2 : 1;
+    secret_derive(keys->key, purpose, ret->of[0]);
+    if (keys->previous != NULL) {
+        secret_derive(keys->previous, purpose, ret->of[1]);
+    }
+}
+
+void secret_token(const struct service_keys *keys, const char *purpose,
+                  char ret[SECRET_TOKEN_MAX + 1])
+{
+    struct secrets s;
+
+    secrets_derive(keys, purpose, &s);
+    secrets_hex(&s, ret);
+    secret_wipe(&s, sizeof(s));
+}
+
 void secret_hmac(const uint8_t key[SECRET_BYTES], const void *bytes, size_t len,
                  uint8_t out[SECRET_BYTES])
 {
@@ -40,6 +59,15 @@ void secret_hex(const uint8_t bytes[SECRET_BYTES], char out[SECRET_HEX_LEN + 1])
     out[SECRET_HEX_LEN] = '\0';
 }
 
+void secrets_hex(const struct secrets *s, char ret[SECRET_TOKEN_MAX + 1])
+{
+    for (size_t i = 0; i < s->count; i++) {
+        char *at = ret + i * (SECRET_HEX_LEN + 1);
+        secret_hex(s->of[i], at);
+        at[SECRET_HEX_LEN] = i + 1 < s->count ? '.' : '\0';
+    }
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
@@ -48,22 +76,38 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool secret_from_hex(const char *text, uint8_t out[SECRET_BYTES])
+/* text has SECRET_HEX_LEN bytes or more. */
+static bool one_from_hex(const char *text, uint8_t out[SECRET_BYTES])
 {
-    uint8_t bytes[SECRET_BYTES];
-
-    if (strnlen(text, SECRET_HEX_LEN + 1) != SECRET_HEX_LEN) {
-        return false;
-    }
     for (size_t i = 0; i < SECRET_BYTES; i++) {
         int high = hex_digit(text[2 * i]);
         int low = hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0) {
             return false;
         }
-        bytes[i] = (uint8_t)(high << 4 | low);
+        out[i] = (uint8_t)(high << 4 | low);
     }
-    memcpy(out, bytes, SECRET_BYTES);
+    return true;
+}
+
+bool secret_from_hex(const char *text, uint8_t out[SECRET_BYTES])
+{
+    return strnlen(text, SECRET_HEX_LEN + 1) == SECRET_HEX_LEN && one_from_hex(text, out);
+}
+
+bool secrets_from_hex(const char *text, struct secrets *ret)
+{
+    size_t len = strnlen(text, SECRET_TOKEN_MAX + 1);
+
+    if (len != SECRET_HEX_LEN && (len != SECRET_TOKEN_MAX || text[SECRET_HEX_LEN] != '.')) {
+        return false;
+    }
+    ret->count = len == SECRET_HEX_LEN ? 1 : 2;
+    for (size_t i = 0; i < ret->count; i++) {
+        if (!one_from_hex(text + i * (SECRET_HEX_LEN + 1), ret->of[i])) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -72,15 +116,28 @@ bool secret_equal(const uint8_t a[SECRET_BYTES], const uint8_t b[SECRET_BYTES])
     return CRYPTO_memcmp(a, b, SECRET_BYTES) == 0;
 }
 
-bool secret_bearer_is(const char *authorization, const uint8_t token[SECRET_BYTES])
+bool secrets_meet(const struct secrets *given, const struct secrets *accepted)
+{
+    bool met = false;
+
+    for (size_t i = 0; i < given->count; i++) {
+        for (size_t k = 0; k < accepted->count; k++) {
+            met |= secret_equal(given->of[i], accepted->of[k]);
+        }
+    }
+    return met;
+}
+
+bool secret_bearer_is(const char *authorization, const struct secrets *accepted)
 {
     static const char scheme[] = "Bearer ";
-    uint8_t given[SECRET_BYTES];
+    struct secrets given;
 
     if (strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0) {
         return false;
     }
-    return secret_from_hex(authorization + sizeof(scheme) - 1, given) && secret_equal(given, token);
+    return secrets_from_hex(authorization + sizeof(scheme) - 1, &given) &&
+           secrets_meet(&given, accepted);
 }
 
 bool secret_is_key(const char *text)
@@ -96,6 +153,14 @@ bool secret_is_key(const char *text)
 void secret_wipe(void *bytes, size_t len)
 {
     OPENSSL_cleanse(bytes, len);
+}
+
+void secret_free(char *text)
+{
+    if (text != NULL) {
+        secret_wipe(text, strlen(text));
+        free(text);
+    }
 }
 
 void secret_random(void *bytes, size_t len)

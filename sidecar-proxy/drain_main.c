@@ -52,7 +52,8 @@ int drain_main(int argc, char **argv)
 {
     struct drain_command_options drain = {0};
     AUTO(str) char *control = NULL;
-    AUTO(str) char *service_key = NULL;
+    char *service_key = NULL;
+    char *previous_key = NULL;
     struct err err = {0};
     const struct config_option options[] = {
         {.name = "control",
@@ -78,6 +79,10 @@ int drain_main(int argc, char **argv)
          .kind = CONFIG_KEY,
          .target = &service_key,
          .help = "key of the VPN service, needed over TCP"},
+        {.env = "VPN_SERVICE_API_KEY_PREVIOUS",
+         .kind = CONFIG_KEY,
+         .target = &previous_key,
+         .help = "the one before, while some still have it"},
     };
 
     log_open_early("vpn-sidecar");
@@ -85,14 +90,13 @@ int drain_main(int argc, char **argv)
                         options, ARRAY_LEN(options), argc, argv, NULL, &err);
     if (r == 0) {
         drain.control = control;
-        drain.service_key = service_key;
+        drain.keys = (struct service_keys){service_key, previous_key};
         r = run_drain(&drain, &err);
     } else if (r > 0) {
         return 0; /* help */
     }
-    if (service_key != NULL) {
-        secret_wipe(service_key, strlen(service_key));
-    }
+    secret_free(service_key);
+    secret_free(previous_key);
     if (r < 0) {
         log_error(err.text, NULL);
         return r == -EINVAL ? 2 : 1;

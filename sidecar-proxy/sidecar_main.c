@@ -15,7 +15,7 @@ struct settings {
     struct sidecar_options sidecar;
     char *pool, *epoch, *management, *subnet, *control, *nss, *record;
     char *proxy_listen, *proxy_advertise, *register_address, *states;
-    char *api_url, *api_ca, *service_key, *guest_key;
+    char *api_url, *api_ca, *service_key, *previous_key, *guest_key;
     char *log_format, *log_level;
     char *instance; /* "fleet-1", in each line of the log */
 };
@@ -31,16 +31,13 @@ static void settings_clear(struct settings *s)
         s->pool,   s->epoch,        s->management,      s->subnet,           s->control, s->nss,
         s->record, s->proxy_listen, s->proxy_advertise, s->register_address, s->states,  s->api_url,
         s->api_ca, s->log_format,   s->log_level,       s->instance};
-    char *const secrets[] = {s->service_key, s->guest_key};
+    char *const secrets[] = {s->service_key, s->previous_key, s->guest_key};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         free(texts[i]);
     }
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
-        if (secrets[i] != NULL) {
-            secret_wipe(secrets[i], strlen(secrets[i]));
-            free(secrets[i]);
-        }
+        secret_free(secrets[i]);
     }
 }
 
@@ -114,6 +111,9 @@ static int load_options(struct settings *s, int argc, char **argv, struct err *e
          KEY(service_key),
          .required = true,
          .help = "key of the VPN service"},
+        {.env = "VPN_SERVICE_API_KEY_PREVIOUS",
+         KEY(previous_key),
+         .help = "the one before, while some still have it"},
         {.env = "VPN_GUEST_API_KEY", KEY(guest_key), .help = "key of callers that have none"},
         {.env = "LOG_FORMAT", STR(log_format), .fallback = "human", .help = "human or json"},
         {.env = "LOG_LEVEL",
@@ -185,7 +185,7 @@ static int settings_load(struct settings *s, int argc, char **argv, struct err *
     s->sidecar.states = s->states;
     s->sidecar.api_url = s->api_url;
     s->sidecar.api_ca = s->api_ca;
-    s->sidecar.service_key = s->service_key;
+    s->sidecar.keys = (struct service_keys){s->service_key, s->previous_key};
     s->sidecar.guest_key = s->guest_key;
     return r;
 }

@@ -348,12 +348,12 @@ int driver_open(struct loop *loop, const struct driver_options *options, struct 
                          .http = options->http,
                          .api = options->api,
                          .ns = options->ns,
-                         .service_key = options->service_key};
+                         .keys = options->keys};
     hashmap_init(&d->runs);
     d->events = kube_event_writer_new(loop, &events);
     d->queue = queue_new(loop, &queue);
-    d->sidecars = sidecar_calls_new(loop, d->http, d->service_key, on_sidecar_change, d);
-    d->views = views_new(loop, d->http, d->service_key, on_view_change, d);
+    d->sidecars = sidecar_calls_new(loop, d->http, &d->keys, on_sidecar_change, d);
+    d->views = views_new(loop, d->http, &d->keys, on_view_change, d);
     o->roster = loop_timer_new(loop, on_roster, d);
     int r = open_stores(d, err);
     if (r < 0) {

@@ -13,6 +13,7 @@
 #include "common/buf.h"
 #include "common/hashmap.h"
 #include "common/http_client.h"
+#include "common/secret.h"
 #include "controller/kube/kube_client.h"
 #include "controller/kube/kube_event.h"
 #include "controller/kube/kube_store.h"
@@ -31,7 +32,8 @@ struct driver { /* read by pool_run*.c, written by driver.c */
     struct kube_client *client;
     struct http_client *http; /* to sidecars, state services, balancers */
     struct balena_api *api;
-    const char *ns, *service_key; /* borrowed */
+    const char *ns; /* borrowed, as the keys are */
+    struct service_keys keys;
     struct kube_store *pools, *pods;
     struct kube_event_writer *events;
     struct sidecar_calls *sidecars;
@@ -46,7 +48,8 @@ struct driver_options { /* borrowed while the driver lives */
     struct kube_client *client;
     struct http_client *http;
     struct balena_api *api;
-    const char *ns, *service_key;
+    const char *ns;
+    struct service_keys keys;
     const char *identity; /* for Events */
 };
 

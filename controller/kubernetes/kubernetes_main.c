@@ -13,16 +13,14 @@
 
 static void settings_clear(struct kubernetes_settings *s)
 {
-    if (s->service_key != NULL) {
-        secret_wipe(s->service_key, strlen(s->service_key));
-    }
     free(s->ns);
     free(s->kubeconfig);
     free(s->context);
     free(s->listen);
     free(s->lease);
     free(s->identity);
-    free(s->service_key);
+    secret_free(s->service_key);
+    secret_free(s->previous_key);
     free(s->log_format);
     free(s->log_level);
 }
@@ -66,6 +64,10 @@ static int load(struct kubernetes_settings *s, int argc, char **argv, struct err
          .target = &s->service_key,
          .required = true,
          .help = "key of the VPN service"},
+        {.env = "VPN_SERVICE_API_KEY_PREVIOUS",
+         .kind = CONFIG_KEY,
+         .target = &s->previous_key,
+         .help = "the one before, while some still have it"},
         {.name = "log-format",
          .env = "LOG_FORMAT",
          .kind = CONFIG_STR,

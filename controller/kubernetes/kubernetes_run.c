@@ -223,7 +223,7 @@ static int open_driver(struct controller *c, struct err *err)
                                      .http = c->http,
                                      .api = c->api,
                                      .ns = c->ns,
-                                     .service_key = c->settings->service_key,
+                                     .keys = {c->settings->service_key, c->settings->previous_key},
                                      .identity = c->settings->identity};
 
     return driver_open(c->loop, &options, &c->driver, err);

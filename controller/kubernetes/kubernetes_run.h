@@ -6,7 +6,7 @@ struct kubernetes_settings { /* owned texts */
     char *ns;                /* NULL: as the credentials say */
     char *kubeconfig, *context;
     char *listen, *lease, *identity;
-    char *service_key;
+    char *service_key, *previous_key;
     char *log_format, *log_level;
 };
 

@@ -287,6 +287,7 @@ static void put_sidecar_env(cJSON *c, const struct pool_kubernetes *k)
     put_field_env(env, "POD_UID", "metadata.uid");
     put_field_env(env, "POD_IP", "status.podIP");
     put_secret_env(env, "VPN_SERVICE_API_KEY", k->api_secret_name, false);
+    put_secret_env(env, "VPN_SERVICE_API_KEY_PREVIOUS", k->api_secret_name, true);
     put_secret_env(env, "VPN_GUEST_API_KEY", k->api_secret_name, true);
     cJSON *from = append_object(cJSON_AddArrayToObject(c, "envFrom"));
     put(add_object(from, "configMapRef"), "name", k->api_config_map_name);

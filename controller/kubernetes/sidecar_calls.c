@@ -30,7 +30,7 @@ struct sidecar { /* one that was asked something */
 struct sidecar_calls {
     struct loop *loop;
     struct http_client *http;
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     struct hashmap sidecars; /* by epoch */
     void (*on_change)(void *arg, const char *pool);
     void *arg;
@@ -78,7 +78,11 @@ static void on_drain(void *arg, int result, const struct http_response *res, con
     s->drain_not_before_ms = clock_monotonic_ms() + (ok ? DRAIN_AGAIN_MS : DRAIN_RETRY_MS);
     if (!ok && !s->told) {
         log_warn("a sidecar was not told to drain; trying again", "pool", s->pool, "epoch",
-                 s->epoch, "why", result < 0 ? err->text : "its answer is not 202", NULL);
+                 s->epoch, "why",
+                 result < 0           ? err->text
+                 : res->status == 401 ? SECRET_REFUSED
+                                      : "its answer is not 202",
+                 NULL);
     }
     s->told = !ok;
     s->owner->on_change(s->owner->arg, s->pool);
@@ -180,14 +184,12 @@ bool sidecar_calls_report(const struct sidecar_calls *c, const char *epoch,
 /* --- life --- */
 
 struct sidecar_calls *sidecar_calls_new(struct loop *loop, struct http_client *http,
-                                        const char *service_key,
+                                        const struct service_keys *keys,
                                         void (*on_change)(void *arg, const char *pool), void *arg)
 {
     struct sidecar_calls *c = xcalloc(1, sizeof(*c));
-    uint8_t token[SECRET_BYTES];
 
-    secret_derive(service_key, "vpn-sidecar control", token);
-    secret_hex(token, c->token);
+    secret_token(keys, "vpn-sidecar control", c->token);
     hashmap_init(&c->sidecars);
     c->loop = loop;
     c->http = http;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/http_client.h"
+#include "common/secret.h"
 #include "controller/kubernetes/pods_observe.h"
 
 #define SIDECAR_CALLS_MAX 4096
@@ -17,7 +18,7 @@ struct sidecar_where { /* borrowed */
 
 /* on_change(arg, pool): something of it was answered. */
 struct sidecar_calls *sidecar_calls_new(struct loop *loop, struct http_client *http,
-                                        const char *service_key,
+                                        const struct service_keys *keys,
                                         void (*on_change)(void *arg, const char *pool), void *arg);
 void sidecar_calls_close(struct sidecar_calls *c); /* NULL is fine */
 

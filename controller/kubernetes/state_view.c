@@ -33,7 +33,7 @@ struct state_view {
     struct loop *loop;
     struct http_client *http;
     struct replicas *replicas;
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     struct hashmap known; /* epoch to struct known */
     uint64_t round;
     bool changed; /* by the answer that is being read */
@@ -249,7 +249,8 @@ static void on_told(void *arg, int result, const struct http_response *res, cons
     t->call = NULL;
     if (result == 0 && !ok) {
         log_warn("a state service refused the list of instances", "url", t->url, "status",
-                 NUM(res->status), NULL);
+                 NUM(res->status), "why", res->status == 401 ? SECRET_REFUSED : "it is no 204",
+                 NULL);
     }
     t->due_ms = clock_monotonic_ms() + (t->changed ? 0 : ok ? PUT_REPEAT_MS : PUT_RETRY_MS);
     schedule(t->owner);
@@ -330,17 +331,15 @@ void state_view_expect(struct state_view *v, const char *text)
 /* --- life --- */
 
 struct state_view *state_view_new(struct loop *loop, struct http_client *http, const char *name,
-                                  const char *service_key, loop_fn on_change, void *arg)
+                                  const struct service_keys *keys, loop_fn on_change, void *arg)
 {
     struct state_view *v = xcalloc(1, sizeof(*v));
-    uint8_t token[SECRET_BYTES];
 
     if (replicas_new(loop, name, &v->replicas, NULL) < 0) {
         free(v);
         return NULL;
     }
-    secret_derive(service_key, "vpn-state feed", token);
-    secret_hex(token, v->token);
+    secret_token(keys, "vpn-state feed", v->token);
     hashmap_init(&v->known);
     v->loop = loop;
     v->http = http;

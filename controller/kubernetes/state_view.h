@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/http_client.h"
+#include "common/secret.h"
 #include "controller/kubernetes/pods_observe.h"
 
 #define STATE_VIEW_INSTANCES_MAX 20000
@@ -14,7 +15,7 @@ struct state_view;
 /* name: "vpn-state:8090". on_change(arg): an instance is said to be otherwise than before. NULL:
  * name is none. */
 struct state_view *state_view_new(struct loop *loop, struct http_client *http, const char *name,
-                                  const char *service_key, loop_fn on_change, void *arg);
+                                  const struct service_keys *keys, loop_fn on_change, void *arg);
 void state_view_close(struct state_view *v); /* NULL is fine */
 
 /* False: that epoch is not known, or nothing has been heard for a while. */

@@ -12,7 +12,7 @@ struct view { /* one of the two */
 struct views {
     struct loop *loop;
     struct http_client *http;
-    const char *service_key;
+    struct service_keys keys;
     struct view *items[VIEWS_MAX];
     size_t count;
     void (*on_change)(void *arg, const char *name);
@@ -26,13 +26,14 @@ static void on_view(void *arg)
     view->owner->on_change(view->owner->arg, view->name);
 }
 
-struct views *views_new(struct loop *loop, struct http_client *http, const char *service_key,
+struct views *views_new(struct loop *loop, struct http_client *http,
+                        const struct service_keys *keys,
                         void (*on_change)(void *arg, const char *name), void *arg)
 {
     struct views *v = xcalloc(1, sizeof(*v));
 
     *v = (struct views){
-        .loop = loop, .http = http, .service_key = service_key, .on_change = on_change, .arg = arg};
+        .loop = loop, .http = http, .keys = *keys, .on_change = on_change, .arg = arg};
     return v;
 }
 
@@ -71,7 +72,7 @@ static struct view *make(struct views *v, const char *name, bool state)
     view->owner = v;
     view->name = xstrdup(name);
     if (state) {
-        view->state = state_view_new(v->loop, v->http, name, v->service_key, on_view, view);
+        view->state = state_view_new(v->loop, v->http, name, &v->keys, on_view, view);
     } else {
         view->balancer = balancer_view_new(v->loop, v->http, name, on_view, view);
     }

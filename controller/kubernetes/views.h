@@ -10,7 +10,8 @@
 struct views;
 
 /* on_change(arg, name): what the service of that name says has changed. */
-struct views *views_new(struct loop *loop, struct http_client *http, const char *service_key,
+struct views *views_new(struct loop *loop, struct http_client *http,
+                        const struct service_keys *keys,
                         void (*on_change)(void *arg, const char *name), void *arg);
 void views_close(struct views *v); /* NULL is fine */
 

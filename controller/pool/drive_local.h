@@ -7,6 +7,7 @@
  *     state service's roster follow. After each change, and when time alone changes something. */
 #pragma once
 
+#include "common/secret.h"
 #include "controller/pool/burials.h"
 #include "controller/pool/env_pool.h"
 #include "controller/pool/local_commands.h"
@@ -17,7 +18,7 @@ struct drive_local_options { /* borrowed while it lives, but for pool */
     const struct local_paths *paths;
     const struct local_tools *tools;
     struct balena_api *api;
-    const char *service_key;
+    struct service_keys keys;
     const struct env_pem *certificates; /* of the variables, to be put into paths->tls_dir */
     loop_fn on_stopped; /* all has ended, after drive_local_stop(); or drive_local_failed() */
     void *arg;

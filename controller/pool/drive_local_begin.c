@@ -286,7 +286,7 @@ static int open_parts(struct drive_local *d, struct err *err)
                                                                 .paths = d->options.paths,
                                                                 .on_change = drive_local_round_soon,
                                                                 .arg = d});
-    d->roster = roster_new(d->loop, d->http, d->options.service_key);
+    d->roster = roster_new(d->loop, d->http, &d->options.keys);
     d->wall = wall_new(d->loop, d->options.tools->paths[TOOL_NFT], d->pool.name, on_wall, d);
     return drive_local_find_addresses(d, &d->pool, err);
 }

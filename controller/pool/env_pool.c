@@ -77,6 +77,7 @@ static const struct variable {
     {"VPN_OPENVPN_SERVER_KEY", "spec.openvpn.tls.keyFile", NULL, NULL},
     {"VPN_OPENVPN_SERVER_DH", "spec.openvpn.tls.dhFile", NULL, NULL},
     {"VPN_SERVICE_API_KEY", NULL, NULL, NULL}, /* read by the programs themselves */
+    {"VPN_SERVICE_API_KEY_PREVIOUS", NULL, NULL, NULL},
     {"VPN_GUEST_API_KEY", NULL, NULL, NULL},
     {"MONITOR_SECRET_TOKEN", NULL, NULL, NULL},
     {"VPN_BASE_MANAGEMENT_PORT", NULL, NULL, "management interfaces are unix sockets"},

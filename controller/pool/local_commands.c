@@ -83,7 +83,8 @@ bool local_instance_path_parse(const char *name, enum instance_path *what, uint3
 #define ENV_SYSTEM                                                                           \
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", \
         "TSAN_OPTIONS"
-#define ENV_OURS ENV_SYSTEM, "LOG_FORMAT", "LOG_LEVEL", "VPN_SERVICE_API_KEY"
+#define ENV_OURS \
+    ENV_SYSTEM, "LOG_FORMAT", "LOG_LEVEL", "VPN_SERVICE_API_KEY", "VPN_SERVICE_API_KEY_PREVIOUS"
 #define ENV_API                                                                                  \
     ENV_OURS, "VPN_GUEST_API_KEY", "BALENA_API_INTERNAL_HOST", "API_INTERNAL_HOST",              \
         "BALENA_API_HOST", "API_HOST", "ROOT_CA", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", \

@@ -71,7 +71,8 @@ static bool is_line(const char *text)
 /* What the programs would refuse later, all of them again and again. Keys are in no message. */
 static int check_keys(struct pool_errors *errors)
 {
-    static const char *const keys[] = {"VPN_SERVICE_API_KEY", "VPN_GUEST_API_KEY"};
+    static const char *const keys[] = {"VPN_SERVICE_API_KEY", "VPN_SERVICE_API_KEY_PREVIOUS",
+                                       "VPN_GUEST_API_KEY"};
     const char *token = getenv("MONITOR_SECRET_TOKEN");
     AUTO(faults) struct faults faults;
 
@@ -153,7 +154,7 @@ int local_load_api(const struct local_settings *settings, char **url, char **ca,
                      "no balena API is named: set BALENA_API_HOST (https), or "
                      "BALENA_API_INTERNAL_HOST (http)");
     }
-    if (r == 0 && settings->service_key == NULL) {
+    if (r == 0 && settings->keys.key == NULL) {
         r = err_text(err, -EINVAL, "VPN_SERVICE_API_KEY is not set: the key of the VPN service");
     }
     return r < 0 ? r : balena_api_ca_from_env(ca, err);

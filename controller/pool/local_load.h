@@ -4,13 +4,14 @@
  * holds. */
 #pragma once
 
+#include "common/secret.h"
 #include "controller/pool/env_pool.h"
 #include "controller/pool/local_commands.h"
 
 struct local_settings { /* borrowed */
     const char *file;   /* of the pool; NULL: the environment has it */
     const char *runtime_dir, *state_dir;
-    const char *service_key; /* NULL: not set */
+    struct service_keys keys; /* no key: not set */
 };
 
 struct local_findings { /* texts of whole lines, for a person or the log */

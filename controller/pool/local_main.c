@@ -34,6 +34,8 @@ static const char manual[] =
     "  BALENA_API_HOST            the balena API over https (or API_HOST)\n"
     "  BALENA_API_INTERNAL_HOST   the same over http; wins (or API_INTERNAL_HOST)\n"
     "  VPN_SERVICE_API_KEY        key of the VPN service\n"
+    "  VPN_SERVICE_API_KEY_PREVIOUS\n"
+    "                             the one before, while some still have it\n"
     "  VPN_GUEST_API_KEY          key for callers without credentials\n"
     "  ROOT_CA                    base64 PEM, one more CA to trust for calls to the API\n"
     "  MONITOR_SECRET_TOKEN       password of the metrics on spec.local.httpPort\n"
@@ -55,19 +57,18 @@ static const char manual[] =
     "  vpn-controller local status -o json | jq .unavailable\n";
 
 struct options {
-    char *file, *output, *runtime_dir, *state_dir, *service_key, *log_format, *log_level;
+    char *file, *output, *runtime_dir, *state_dir, *service_key, *previous_key, *log_format,
+        *log_level;
 };
 
 static void options_clear(struct options *o)
 {
-    if (o->service_key != NULL) {
-        secret_wipe(o->service_key, strlen(o->service_key));
-    }
     free(o->file);
     free(o->output);
     free(o->runtime_dir);
     free(o->state_dir);
-    free(o->service_key);
+    secret_free(o->service_key);
+    secret_free(o->previous_key);
     free(o->log_format);
     free(o->log_level);
 }
@@ -98,6 +99,10 @@ static int load(struct options *o, int argc, char **argv, struct err *err)
          .kind = CONFIG_STR,
          .target = &o->service_key,
          .help = "key of the VPN service"},
+        {.env = "VPN_SERVICE_API_KEY_PREVIOUS",
+         .kind = CONFIG_STR,
+         .target = &o->previous_key,
+         .help = "the one before, while some still have it"},
         {.name = "log-format",
          .env = "LOG_FORMAT",
          .kind = CONFIG_STR,
@@ -147,15 +152,18 @@ static int check_folders(const struct options *o, struct err *err)
     return 0;
 }
 
+static const char *text_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static struct local_settings settings_of(const struct options *o)
 {
-    bool has_key = o->service_key != NULL && o->service_key[0] != '\0';
-
     return (struct local_settings){
         .file = o->file,
         .runtime_dir = o->runtime_dir,
         .state_dir = o->state_dir,
-        .service_key = has_key ? o->service_key : NULL,
+        .keys = {text_or_null(o->service_key), text_or_null(o->previous_key)},
     };
 }
 

@@ -176,10 +176,10 @@ static int open_drive(struct run *run, struct pool_object *pool, const struct en
                       struct err *err)
 {
     struct balena_api_options api = {
-        .base_url = run->api_url, .service_key = run->settings->service_key, .ca_pem = run->api_ca};
+        .base_url = run->api_url, .service_key = run->settings->keys.key, .ca_pem = run->api_ca};
     struct drive_local_options options = {.paths = &run->paths,
                                           .tools = &run->tools,
-                                          .service_key = run->settings->service_key,
+                                          .keys = run->settings->keys,
                                           .certificates = pem,
                                           .on_stopped = on_stopped,
                                           .arg = run};

@@ -13,7 +13,7 @@
 struct roster {
     struct loop *loop;
     struct http_client *http;
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     char url[64];
     char *text; /* wanted; NULL: not told yet */
     struct http_call *call;
@@ -30,7 +30,7 @@ static void on_done(void *arg, int result, const struct http_response *res, cons
     r->accepted = result == 0 && res->status == 204 && !r->changed;
     if (result == 0 && res->status != 204) {
         log_warn("the state service refused the list of instances", "status", NUM(res->status),
-                 NULL);
+                 "why", res->status == 401 ? SECRET_REFUSED : "it is no 204", NULL);
     }
     loop_timer_start(r->timer, r->changed ? 0 : r->accepted ? REPEAT_MS : RETRY_MS, 0);
 }
@@ -58,15 +58,14 @@ static void on_timer(void *arg)
     }
 }
 
-struct roster *roster_new(struct loop *loop, struct http_client *http, const char *service_key)
+struct roster *roster_new(struct loop *loop, struct http_client *http,
+                          const struct service_keys *keys)
 {
     struct roster *r = xcalloc(1, sizeof(*r));
-    uint8_t token[SECRET_BYTES];
 
     r->loop = loop;
     r->http = http;
-    secret_derive(service_key, "vpn-state feed", token);
-    secret_hex(token, r->token);
+    secret_token(keys, "vpn-state feed", r->token);
     r->timer = loop_timer_new(loop, on_timer, r);
     return r;
 }

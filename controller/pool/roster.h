@@ -3,10 +3,12 @@
 #pragma once
 
 #include "common/http_client.h"
+#include "common/secret.h"
 
 struct roster;
 
-struct roster *roster_new(struct loop *loop, struct http_client *http, const char *service_key);
+struct roster *roster_new(struct loop *loop, struct http_client *http,
+                          const struct service_keys *keys);
 void roster_close(struct roster *r); /* NULL is fine */
 
 /* text: JSON body, copied; sent if it differs from what was last accepted. */

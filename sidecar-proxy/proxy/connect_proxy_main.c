@@ -42,6 +42,7 @@ struct settings {
     int64_t max_tunnels_per_source;
     int64_t max_tunnels_per_caller;
     char *service_key;
+    char *previous_key;
     char *guest_key;
     char *log_format;
     char *log_level;
@@ -115,6 +116,8 @@ static int load(struct settings *s, int argc, char **argv, struct err *err)
              "control socket of the vpn-controller that keeps it, which finds it again by that"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_KEY, &s->service_key, .required = true,
          .help = "key of the VPN service"},
+        {NULL, "VPN_SERVICE_API_KEY_PREVIOUS", CONFIG_KEY, &s->previous_key,
+         .help = "the one before, while some still have it"},
         {NULL, "VPN_GUEST_API_KEY", CONFIG_KEY, &s->guest_key,
          .help = "key for callers that send none"},
         {"log-format", "LOG_FORMAT", CONFIG_STR, &s->log_format, "human", .help = "human or json"},
@@ -351,7 +354,7 @@ static int open_proxy(struct program *p, struct err *err)
         .tls_key_file = s->tls_key,
         .balancers = balancers(s),
         .workers = (int)s->workers,
-        .service_key = s->service_key,
+        .keys = {s->service_key, s->previous_key},
         .guest_key = s->guest_key,
         .self_id = p->self_id,
         .api = p->api,
@@ -412,14 +415,17 @@ static void close_all(struct program *p)
 static void clear_settings(struct program *p)
 {
     struct settings *s = &p->settings;
-    char *const texts[] = {s->tls_cert,       s->tls_key,    s->proxy_protocol_from, s->listen,
-                           s->metrics_listen, s->state,      s->self_address,        s->service_key,
-                           s->guest_key,      s->log_format, s->log_level,           p->api_url,
-                           p->api_ca,         s->owner};
+    char *const texts[] = {s->tls_cert,     s->tls_key,        s->proxy_protocol_from,
+                           s->listen,       s->metrics_listen, s->state,
+                           s->self_address, s->log_format,     s->log_level,
+                           p->api_url,      p->api_ca,         s->owner};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         free(texts[i]);
     }
+    secret_free(s->service_key);
+    secret_free(s->previous_key);
+    secret_free(s->guest_key);
 }
 
 int main(int argc, char **argv)

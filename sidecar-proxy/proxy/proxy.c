@@ -69,7 +69,7 @@ static struct proxy_settings settings_of(const struct proxy_options *o)
         .default_port = (uint16_t)or_default(o->default_port, 80),
     };
 
-    secret_derive(o->service_key, "vpn-ticket", s.ticket_key);
+    secrets_derive(&o->keys, "vpn-ticket", &s.ticket_keys);
     return s;
 }
 
@@ -358,7 +358,7 @@ void proxy_close(struct proxy *proxy)
     loop_timer_close(proxy->certificate_timer);
     tls_server_free(proxy->shared.tls);
     limits_clear(&proxy->shared.limits);
-    secret_wipe(proxy->shared.settings.ticket_key, SECRET_BYTES);
+    secret_wipe(&proxy->shared.settings.ticket_keys, sizeof(struct secrets));
     free(proxy->shared.settings.self_id);
     free(proxy);
 }

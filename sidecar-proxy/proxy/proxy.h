@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/balena_api.h"
+#include "common/secret.h"
 #include "common/uuid.h"
 
 struct proxy;
@@ -56,11 +57,11 @@ struct proxy_options {         /* copied */
     const char
         *balancers; /* networks whose connections begin with the PROXY protocol; NULL: none */
     int workers;    /* relay threads; 0: one a core */
-    const char *service_key; /* tickets are signed and checked with what is derived from it */
-    const char *guest_key;   /* or NULL */
-    const char *self_id;     /* required: in Via and Forwarded, so that loops end; at most 64 of
-                                letters, digits, '-', '.', '_' */
-    struct balena_api *api;  /* access decisions; borrowed */
+    struct service_keys keys; /* tickets are signed and checked with what is derived from it */
+    const char *guest_key;    /* or NULL */
+    const char *self_id;      /* required: in Via and Forwarded, so that loops end; at most 64 of
+                                 letters, digits, '-', '.', '_' */
+    struct balena_api *api;   /* access decisions; borrowed */
     struct proxy_router router;
     uint32_t head_timeout_ms;    /* 0: 10000 */
     uint32_t answer_timeout_ms;  /* 0: 8000; something is answered within it, whatever happens */

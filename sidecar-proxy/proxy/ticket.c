@@ -4,24 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
-static void mac(const uint8_t key[SECRET_BYTES], const char *uuid, uint16_t port, int64_t expiry_s,
-                uint8_t ret[SECRET_BYTES])
+/* Under each key. */
+static void mac(const struct secrets *keys, const char *uuid, uint16_t port, int64_t expiry_s,
+                struct secrets *ret)
 {
     char text[UUID_TEXT_MAX + 48];
     int len = snprintf(text, sizeof(text), "v1\n%.*s\n%u\n%" PRId64, UUID_TEXT_MAX, uuid,
                        (unsigned)port, expiry_s);
 
-    secret_hmac(key, text, (size_t)len, ret);
+    ret->count = keys->count;
+    for (size_t i = 0; i < keys->count; i++) {
+        secret_hmac(keys->of[i], text, (size_t)len, ret->of[i]);
+    }
 }
 
-void ticket_sign(const uint8_t key[SECRET_BYTES], const char *uuid, uint16_t port, int64_t expiry_s,
+void ticket_sign(const struct secrets *keys, const char *uuid, uint16_t port, int64_t expiry_s,
                  char ret[TICKET_TEXT_MAX + 1])
 {
-    uint8_t bytes[SECRET_BYTES];
-    char hex[SECRET_HEX_LEN + 1];
+    struct secrets macs;
+    char hex[SECRET_TOKEN_MAX + 1];
 
-    mac(key, uuid, port, expiry_s, bytes);
-    secret_hex(bytes, hex);
+    mac(keys, uuid, port, expiry_s, &macs);
+    secrets_hex(&macs, hex);
     snprintf(ret, TICKET_TEXT_MAX + 1, "v1.%" PRId64 ".%s", expiry_s, hex);
 }
 
@@ -42,20 +46,20 @@ static bool parse_expiry(const char *text, int64_t *ret, const char **rest)
     return true;
 }
 
-enum ticket_result ticket_check(const uint8_t key[SECRET_BYTES], const char *text, const char *uuid,
+enum ticket_result ticket_check(const struct secrets *keys, const char *text, const char *uuid,
                                 uint16_t port, int64_t now_s)
 {
-    uint8_t given[SECRET_BYTES];
-    uint8_t wanted[SECRET_BYTES];
+    struct secrets given;
+    struct secrets wanted;
     int64_t expiry = 0;
     const char *hex = NULL;
 
     if (strncmp(text, "v1.", 3) != 0 || !parse_expiry(text + 3, &expiry, &hex) ||
-        !secret_from_hex(hex, given)) {
+        !secrets_from_hex(hex, &given)) {
         return TICKET_FORGED;
     }
-    mac(key, uuid, port, expiry, wanted);
-    if (!secret_equal(given, wanted)) {
+    mac(keys, uuid, port, expiry, &wanted);
+    if (!secrets_meet(&given, &wanted)) {
         return TICKET_FORGED;
     }
     if (expiry < now_s || expiry > now_s + 2 * TICKET_LIFE_S) {

@@ -108,7 +108,7 @@ static char *authorization(const struct tunnel *t)
     if (ask->route.kind == ROUTE_HOST) {
         return ask->key != NULL ? credentials_basic(ask->key) : NULL;
     }
-    ticket_sign(t->worker->shared->settings.ticket_key, ask->uuid, ask->port,
+    ticket_sign(&t->worker->shared->settings.ticket_keys, ask->uuid, ask->port,
                 clock_realtime_ms() / 1000 + TICKET_LIFE_S, ticket);
     return xasprintf("Vpn-Ticket %s", ticket);
 }
@@ -153,7 +153,8 @@ static enum tunnel_event hop_answered(struct tunnel *t, int status)
     case 503:
         return failed(t, 503, why);
     case 407: /* from a sidecar: it does not know our ticket; not the caller's fault */
-        return tunnel_refuse_with(t, ours ? 502 : 407, why);
+        return ours ? tunnel_refuse_with(t, 502, "the instance refuses: " SECRET_REFUSED)
+                    : tunnel_refuse_with(t, 407, why);
     case 429:
     case 504:
     case 508:

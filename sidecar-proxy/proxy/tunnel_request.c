@@ -32,7 +32,7 @@ static enum tunnel_event malformed(struct tunnel *t, int r, const char *why)
 /* A ticket counts only if it is valid; anything else in its place is a guest's request. */
 static void judge_ticket(struct tunnel *t, struct ask *ask, const char *text)
 {
-    enum ticket_result r = ticket_check(t->worker->shared->settings.ticket_key, text, ask->uuid,
+    enum ticket_result r = ticket_check(&t->worker->shared->settings.ticket_keys, text, ask->uuid,
                                         ask->port, clock_realtime_ms() / 1000);
 
     if (r == TICKET_VALID) {

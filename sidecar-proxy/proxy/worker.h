@@ -15,7 +15,7 @@
 struct tunnel;
 
 struct proxy_settings { /* of all threads; read-only while they run */
-    uint8_t ticket_key[SECRET_BYTES];
+    struct secrets ticket_keys;
     char *self_id;
     int64_t head_timeout_us;
     int64_t answer_timeout_us;

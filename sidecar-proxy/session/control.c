@@ -16,7 +16,7 @@
 
 struct control {
     struct control_options o;
-    uint8_t token[SECRET_BYTES];
+    struct secrets tokens;
     struct http_server *server;
     struct http_route trusting[CONTROL_ROUTES]; /* of unix sockets */
     struct http_route guarded[CONTROL_ROUTES];  /* of TCP */
@@ -127,7 +127,7 @@ static void on_guarded_drain(void *arg, struct http_exchange *x,
 {
     const struct control *c = arg;
 
-    if (!secret_bearer_is(request->authorization, c->token)) {
+    if (!secret_bearer_is(request->authorization, &c->tokens)) {
         http_reply(x, 401, NULL, "a token is needed\n", 18, "WWW-Authenticate: Bearer");
         return;
     }
@@ -273,7 +273,7 @@ int control_open(const struct control_options *options, struct control **ret, st
     struct control *c = xcalloc(1, sizeof(*c));
 
     c->o = *options;
-    secret_derive(c->o.service_key, CONTROL_TOKEN_PURPOSE, c->token);
+    secrets_derive(&c->o.keys, CONTROL_TOKEN_PURPOSE, &c->tokens);
     int r = http_server_new(c->o.loop, &c->server, err);
     if (r == 0) {
         r = listen_all(c, err);
@@ -290,7 +290,7 @@ void control_close(struct control *c)
 {
     if (c != NULL) {
         http_server_close(c->server);
-        secret_wipe(c->token, sizeof(c->token));
+        secret_wipe(&c->tokens, sizeof(c->tokens));
         free(c);
     }
 }

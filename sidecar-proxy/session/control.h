@@ -6,6 +6,7 @@
 
 #include "common/buf.h"
 #include "common/http_server.h"
+#include "common/secret.h"
 #include "sidecar-proxy/session/sessions.h"
 
 struct control;
@@ -35,10 +36,10 @@ struct control_drain {
 
 struct control_options { /* copied; what is pointed to is borrowed */
     struct loop *loop;
-    const char *listen;      /* http_listen_options.address, up to CONTROL_LISTENERS_MAX with
-                              * commas; a unix socket gets mode 0660 */
-    const char *nss;         /* "unix:/run/openvpn/nss-1.sock", or NULL */
-    const char *service_key; /* the token is derived from it; not kept */
+    const char *listen;       /* http_listen_options.address, up to CONTROL_LISTENERS_MAX with
+                               * commas; a unix socket gets mode 0660 */
+    const char *nss;          /* "unix:/run/openvpn/nss-1.sock", or NULL */
+    struct service_keys keys; /* the token is derived from them; not kept */
     const struct sessions *sessions;
     struct control_drain drain_default;
     struct control_status (*status)(void *arg);

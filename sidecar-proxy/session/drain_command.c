@@ -22,7 +22,7 @@ struct drain_command {
     char *socket;            /* path, or NULL: TCP */
     char *base;              /* URL */
     char *body;              /* of the question */
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     bool asked;          /* the sidecar has said that it drains */
     int64_t by_ms;       /* end of our patience; 0: it has not said so yet */
     int64_t answered_ms; /* when it last answered */
@@ -171,16 +171,6 @@ static int read_control(struct drain_command *d, const char *control, struct err
     return r < 0 ? err_wrap(err, "--control") : 0;
 }
 
-static void derive_token(struct drain_command *d, const char *service_key)
-{
-    uint8_t token[SECRET_BYTES];
-
-    if (d->socket == NULL && service_key != NULL) {
-        secret_derive(service_key, CONTROL_TOKEN_PURPOSE, token);
-        secret_hex(token, d->token);
-    }
-}
-
 int drain_command_open(const struct drain_command_options *options, struct drain_command **ret,
                        struct err *err)
 {
@@ -197,7 +187,9 @@ int drain_command_open(const struct drain_command_options *options, struct drain
         return r;
     }
     d->o = *options;
-    derive_token(d, options->service_key);
+    if (d->socket == NULL && options->keys.key != NULL) {
+        secret_token(&options->keys, CONTROL_TOKEN_PURPOSE, d->token);
+    }
     d->body = format_body(options->rate_per_minute, options->timeout_s);
     d->answered_ms = clock_monotonic_ms();
     d->next = loop_timer_new(options->loop, on_next, d);

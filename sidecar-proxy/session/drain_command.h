@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/loop.h"
+#include "common/secret.h"
 
 /* Beyond the drain's own time: OpenVPN ends a device that was told to go within 5 s. */
 #define DRAIN_COMMAND_MARGIN_MS 5000
@@ -19,12 +20,12 @@ enum drain_command_end {
 
 struct drain_command_options { /* texts are borrowed during drain_command_open() only */
     struct loop *loop;
-    const char *control;     /* "unix:PATH" or "HOST:PORT" */
-    const char *service_key; /* for TCP; NULL: no token is sent */
-    int64_t rate_per_minute; /* 0: the sidecar's own */
-    int64_t timeout_s;       /* -1: the sidecar's own */
-    uint32_t silence_ms;     /* 0: DRAIN_COMMAND_SILENCE_MS */
-    uint32_t margin_ms;      /* 0: DRAIN_COMMAND_MARGIN_MS */
+    const char *control;      /* "unix:PATH" or "HOST:PORT" */
+    struct service_keys keys; /* for TCP; no key: no token is sent */
+    int64_t rate_per_minute;  /* 0: the sidecar's own */
+    int64_t timeout_s;        /* -1: the sidecar's own */
+    uint32_t silence_ms;      /* 0: DRAIN_COMMAND_SILENCE_MS */
+    uint32_t margin_ms;       /* 0: DRAIN_COMMAND_MARGIN_MS */
     /* Once, last: the command is gone. text is borrowed. */
     void (*on_end)(void *arg, enum drain_command_end end, const char *text);
     void *arg;

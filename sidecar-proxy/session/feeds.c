@@ -15,7 +15,7 @@ struct one { /* a feed */
 
 struct feeds {
     struct feeds_options o;
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     struct list all; /* of struct one, the leaving ones too */
     bool synced;
     int64_t service_id;
@@ -158,15 +158,12 @@ static void follow(void *arg)
 struct feeds *feeds_open(const struct feeds_options *options)
 {
     struct feeds *f = xcalloc(1, sizeof(*f));
-    uint8_t token[SECRET_BYTES];
 
     f->o = *options;
     f->phase = "starting";
     list_init(&f->all);
     f->end = loop_timer_new(f->o.loop, on_end, f);
-    secret_derive(f->o.service_key, "vpn-state feed", token);
-    secret_hex(token, f->token);
-    secret_wipe(token, sizeof(token));
+    secret_token(&f->o.keys, "vpn-state feed", f->token);
     replicas_watch(f->o.states, follow, f);
     follow(f);
     return f;

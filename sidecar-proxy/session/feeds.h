@@ -4,14 +4,15 @@
 #pragma once
 
 #include "common/replicas.h"
+#include "common/secret.h"
 #include "sidecar-proxy/session/feed_message.h"
 
 struct feeds;
 
 struct feeds_options { /* copied; what is pointed to is borrowed */
     struct loop *loop;
-    struct replicas *states; /* watched from now on */
-    const char *service_key; /* the token is derived from it; not kept */
+    struct replicas *states;  /* watched from now on */
+    struct service_keys keys; /* the token is derived from them; not kept */
     struct feed_identity me;
     struct sessions *sessions;
     struct verdicts *verdicts;

@@ -60,7 +60,7 @@ static int open_apis(struct sidecar *s, struct err *err)
 {
     struct balena_api_options options = {
         .base_url = s->o.api_url,
-        .service_key = s->o.service_key,
+        .service_key = s->o.keys.key,
         .ca_pem = s->o.api_ca,
         .max_in_flight = (size_t)s->o.max_in_flight + OTHER_API_CALLS,
     };
@@ -132,7 +132,7 @@ static int open_control(struct sidecar *s, struct err *err)
         .loop = s->o.loop,
         .listen = s->o.control,
         .nss = s->o.nss,
-        .service_key = s->o.service_key,
+        .keys = s->o.keys,
         .sessions = &s->sessions,
         .drain_default = s->o.drain,
         .status = sidecar_on_status,
@@ -154,7 +154,7 @@ static int open_proxy(struct sidecar *s, struct err *err)
     const struct proxy_options options = {
         .listen = s->o.proxy_listen,
         .workers = 1,
-        .service_key = s->o.service_key,
+        .keys = s->o.keys,
         .guest_key = s->o.guest_key,
         .self_id = self_id,
         .api = s->proxy_api,
@@ -196,7 +196,7 @@ static void open_feeds(struct sidecar *s)
     const struct feeds_options options = {
         .loop = s->o.loop,
         .states = s->states,
-        .service_key = s->o.service_key,
+        .keys = s->o.keys,
         .me = {.pool = s->o.pool,
                .index = s->o.index,
                .epoch = s->o.epoch,
@@ -220,7 +220,7 @@ static int open_states(struct sidecar *s, struct err *err)
     if (r < 0) {
         return err_wrap(err, "--state");
     }
-    return verdict_asker_new(s->o.loop, s->states, s->o.service_key, &s->asker, err);
+    return verdict_asker_new(s->o.loop, s->states, &s->o.keys, &s->asker, err);
 }
 
 static int open_parts(struct sidecar *s, struct err *err)
@@ -296,7 +296,7 @@ int sidecar_open(const struct sidecar_options *options, struct sidecar **ret, st
     }
     recall(s);
     sessions_init(&s->sessions, s->block.count);
-    verdicts_init(&s->verdicts, s->o.service_key,
+    verdicts_init(&s->verdicts, s->o.keys.key,
                   s->block.count > VERDICTS_MIN / 2 ? s->block.count * 2 : VERDICTS_MIN);
     session_metrics_open(&s->sessions);
     s->watcher =

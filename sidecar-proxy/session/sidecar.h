@@ -28,7 +28,7 @@ struct sidecar_options { /* texts are borrowed until on_stopped */
     int64_t bytecount_s;
     const char *api_url;
     const char *api_ca; /* PEM, or NULL */
-    const char *service_key;
+    struct service_keys keys;
     const char *guest_key;         /* or NULL */
     void (*on_stopped)(void *arg); /* once, after sidecar_stop(); it is gone then */
     void *arg;

@@ -13,7 +13,7 @@ struct verdict_asker {
     struct loop *loop;
     struct http_client *http;
     const struct replicas *states;
-    char token[SECRET_HEX_LEN + 1];
+    char token[SECRET_TOKEN_MAX + 1];
     struct list queries;
 };
 
@@ -32,8 +32,8 @@ struct verdict_query {
     void *arg;
 };
 
-int verdict_asker_new(struct loop *loop, const struct replicas *states, const char *service_key,
-                      struct verdict_asker **ret, struct err *err)
+int verdict_asker_new(struct loop *loop, const struct replicas *states,
+                      const struct service_keys *keys, struct verdict_asker **ret, struct err *err)
 {
     struct verdict_asker *a = xcalloc(1, sizeof(*a));
     struct http_client_options options = {
@@ -42,7 +42,6 @@ int verdict_asker_new(struct loop *loop, const struct replicas *states, const ch
         .max_response = 1024,
         .connect_timeout_ms = VERDICT_QUERY_TIMEOUT_MS,
     };
-    uint8_t token[SECRET_BYTES];
 
     int r = http_client_new(loop, &options, &a->http, err);
     if (r < 0) {
@@ -52,8 +51,7 @@ int verdict_asker_new(struct loop *loop, const struct replicas *states, const ch
     a->loop = loop;
     list_init(&a->queries);
     a->states = states;
-    secret_derive(service_key, "vpn-state feed", token);
-    secret_hex(token, a->token);
+    secret_token(keys, "vpn-state feed", a->token);
     *ret = a;
     return 0;
 }

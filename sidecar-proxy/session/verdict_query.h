@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/replicas.h"
+#include "common/secret.h"
 #include "sidecar-proxy/session/verdicts.h"
 
 #define VERDICT_QUERY_TIMEOUT_MS 2000
@@ -11,9 +12,9 @@
 struct verdict_asker;
 struct verdict_query;
 
-/* service_key: the token is derived from it. states is borrowed. */
-int verdict_asker_new(struct loop *loop, const struct replicas *states, const char *service_key,
-                      struct verdict_asker **ret, struct err *err);
+/* keys: the token is derived from them. states is borrowed. */
+int verdict_asker_new(struct loop *loop, const struct replicas *states,
+                      const struct service_keys *keys, struct verdict_asker **ret, struct err *err);
 void verdict_asker_close(struct verdict_asker *a); /* no callback afterwards; NULL is fine */
 
 /* at_ms: Unix time of the API's yes, 0: nobody vouches. */

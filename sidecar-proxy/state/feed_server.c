@@ -83,11 +83,11 @@ static void acknowledge(void *arg)
 static bool allow(void *arg, const char *authorization)
 {
     const struct service *service = arg;
-    bool allowed = secret_bearer_is(authorization, service->token);
+    bool allowed = secret_bearer_is(authorization, &service->tokens);
 
     if (!allowed) {
         metric_inc(&state_metrics.feeds_refused);
-        log_warn("feed refused: wrong token", NULL);
+        log_warn("feed refused: its sidecar has another VPN_SERVICE_API_KEY", NULL);
     }
     return allowed;
 }

@@ -42,7 +42,7 @@ bool service_allowed(struct service *s, struct http_exchange *x,
 {
     static const char body[] = "{\"error\":\"this needs the token of the feed\"}";
 
-    if (secret_bearer_is(request->authorization, s->token)) {
+    if (secret_bearer_is(request->authorization, &s->tokens)) {
         return true;
     }
     http_reply(x, 401, "application/json", body, sizeof(body) - 1, "WWW-Authenticate: Bearer");
@@ -73,7 +73,7 @@ static void sample(void *arg)
 void service_init(struct service *s, struct loop *loop, const struct service_options *options)
 {
     *s = (struct service){.loop = loop};
-    secret_derive(options->service_key, "vpn-state feed", s->token);
+    secrets_derive(&options->keys, "vpn-state feed", &s->tokens);
     s->table = table_new(&(struct table_options){.lost_ms = options->lost_seconds * 1000,
                                                  .max_sessions = options->max_sessions,
                                                  .max_instances = INSTANCES_MAX});
@@ -100,7 +100,7 @@ void service_clear(struct service *s)
     roster_clear(&s->roster);
     verdicts_clear(&s->verdicts);
     table_free(s->table);
-    secret_wipe(s->token, sizeof(s->token));
+    secret_wipe(&s->tokens, sizeof(s->tokens));
 }
 
 static const struct http_route routes[SERVICE_ROUTES] = {

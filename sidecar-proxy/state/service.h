@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/http_server.h"
+#include "common/secret.h"
 #include "sidecar-proxy/state/feed_in.h"
 #include "sidecar-proxy/state/recent.h"
 
@@ -11,7 +12,7 @@ struct streams;
 #define SERVICE_ROUTES 14
 
 struct service_options {
-    const char *service_key; /* the token of the feed is derived from it; not kept */
+    struct service_keys keys; /* the token of the feed is derived from them; not kept */
     int64_t lost_seconds;
     int64_t start_grace_seconds;
     int64_t verdict_seconds;
@@ -29,7 +30,7 @@ struct service {
     struct feed_server *feeds;
     struct streams *streams;
     struct loop_timer *tick, *sampler;
-    uint8_t token[SECRET_BYTES];
+    struct secrets tokens;
     int64_t sweep_ms; /* monotonic: when verdicts are swept next */
     bool said_ready;
     bool ending; /* set before http_server_close(): feeds that end now do so on our account */

@@ -12,7 +12,7 @@
 #define CONNECTIONS_MAX 8192
 
 struct settings {
-    char *listen, *owner, *service_key, *log_format, *log_level;
+    char *listen, *owner, *service_key, *previous_key, *log_format, *log_level;
     int64_t lost_seconds, start_grace_seconds, verdict_seconds, max_sessions, max_verdicts;
 };
 
@@ -43,6 +43,8 @@ static int read_settings(struct settings *s, int argc, char **argv, struct err *
              "control socket of the vpn-controller that keeps it, which finds it again by that"},
         {NULL, "VPN_SERVICE_API_KEY", CONFIG_KEY, &s->service_key, .required = true,
          .help = "key of the VPN service; the feed's token is derived from it"},
+        {NULL, "VPN_SERVICE_API_KEY_PREVIOUS", CONFIG_KEY, &s->previous_key,
+         .help = "the one before, while some still have it"},
         {NULL, "LOG_FORMAT", CONFIG_STR, &s->log_format, "human", .help = "human or json"},
         {NULL, "LOG_LEVEL", CONFIG_STR, &s->log_level, "info", .help = "debug, info, warn, error"},
     };
@@ -53,10 +55,8 @@ static int read_settings(struct settings *s, int argc, char **argv, struct err *
 
 static void free_settings(struct settings *s)
 {
-    if (s->service_key != NULL) {
-        secret_wipe(s->service_key, strlen(s->service_key));
-    }
-    free(s->service_key);
+    secret_free(s->service_key);
+    secret_free(s->previous_key);
     free(s->listen);
     free(s->owner);
     free(s->log_format);
@@ -110,7 +110,7 @@ static int run(struct program *p, struct err *err)
         return r;
     }
     service_init(&p->service, p->loop,
-                 &(struct service_options){.service_key = s->service_key,
+                 &(struct service_options){.keys = {s->service_key, s->previous_key},
                                            .lost_seconds = s->lost_seconds,
                                            .start_grace_seconds = s->start_grace_seconds,
                                            .verdict_seconds = s->verdict_seconds,

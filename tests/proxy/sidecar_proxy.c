@@ -122,7 +122,7 @@ static int open_proxy(struct program *p, char **argv, struct balena_api **api, s
     struct proxy_options options = {
         .listen = argv[1],
         .workers = atoi(argv[3]),
-        .service_key = api_options.service_key,
+        .keys = {.key = api_options.service_key},
         .guest_key = getenv("VPN_GUEST_API_KEY"),
         .self_id = "sidecar-1",
         .api = *api,

@@ -127,21 +127,59 @@ static void test_base64(void **state)
 /* RFC 4231, test case 2. */
 static void test_secret_is_hmac_sha256(void **state)
 {
-    uint8_t out[SECRET_BYTES], again[SECRET_BYTES];
+    uint8_t out[SECRET_BYTES];
+    struct secrets again;
     char hex[SECRET_HEX_LEN + 1], header[SECRET_HEX_LEN + 16];
 
     secret_derive("Jefe", "what do ya want for nothing?", out);
     secret_hex(out, hex);
     assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-    assert_true(secret_from_hex(hex, again));
-    assert_true(secret_equal(out, again));
+    assert_true(secrets_from_hex(hex, &again));
+    assert_int_equal(again.count, 1);
+    assert_true(secret_equal(out, again.of[0]));
     snprintf(header, sizeof(header), "bearer %s", hex);
-    assert_true(secret_bearer_is(header, out));
+    assert_true(secret_bearer_is(header, &again));
     header[10] ^= 1;
-    assert_false(secret_bearer_is(header, out));
-    assert_false(secret_bearer_is("Bearer ", out));
-    assert_false(secret_bearer_is("", out));
-    assert_false(secret_from_hex("5B", again));
+    assert_false(secret_bearer_is(header, &again));
+    assert_false(secret_bearer_is("Bearer ", &again));
+    assert_false(secret_bearer_is("", &again));
+    assert_false(secrets_from_hex("5B", &again));
+}
+
+static bool token_is_accepted(const char *token, const struct service_keys *by)
+{
+    AUTO(str) char *header = xasprintf("Bearer %s", token);
+    struct secrets accepted;
+
+    secrets_derive(by, "purpose", &accepted);
+    return secret_bearer_is(header, &accepted);
+}
+
+static void test_secret_token_of_two_keys(void **state)
+{
+    const struct service_keys old = {.key = "old"}, both = {"new", "old"}, current = {.key = "new"};
+    const struct service_keys other = {"a third", "a fourth"};
+    char token[SECRET_TOKEN_MAX + 1];
+
+    (void)state;
+    secret_token(&both, "purpose", token);
+    assert_int_equal(strlen(token), SECRET_TOKEN_MAX);
+    assert_true(token_is_accepted(token, &old));
+    assert_true(token_is_accepted(token, &both));
+    assert_true(token_is_accepted(token, &current));
+    assert_false(token_is_accepted(token, &other));
+    secret_token(&old, "purpose", token);
+    assert_true(token_is_accepted(token, &both));
+    assert_false(token_is_accepted(token, &current));
+    secret_token(&both, "another purpose", token);
+    assert_false(token_is_accepted(token, &both));
+
+    static const size_t places[] = {0, 63, 65, 128};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) { /* neither half counts */
+        secret_token(&both, "purpose", token);
+        token[places[i]] = i % 2 == 0 ? '\0' : 'X';
+        assert_false(token_is_accepted(token, &both));
+    }
 }
 
 static void test_json_says_what_is_wrong(void **state)
@@ -340,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_uuid),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_secret_is_hmac_sha256),
+        cmocka_unit_test(test_secret_token_of_two_keys),
         cmocka_unit_test(test_json_says_what_is_wrong),
         cmocka_unit_test(test_json_refuses_what_is_not_one_value),
         cmocka_unit_test(test_config_takes_options_over_variables),

@@ -65,7 +65,7 @@ static int set_up(void **state)
         .loop = f->loop,
         .listen = listen,
         .nss = nss,
-        .service_key = "service key",
+        .keys = {"service key", "the one before"},
         .sessions = &f->sessions,
         .drain_default = {.rate_per_minute = 500, .timeout_s = 120},
         .status = on_status,
@@ -210,21 +210,21 @@ static void test_control_drain_takes_figures_or_defaults(void **state)
 static void test_control_over_tcp_shows_all_and_changes_nothing_without_the_token(void **state)
 {
     struct fixture *f = *state;
-    uint8_t token[SECRET_BYTES];
-    char hex[SECRET_HEX_LEN + 1];
+    static const char *const good[] = {"service key", "the one before"};
+    char token[SECRET_TOKEN_MAX + 1];
 
     assert_int_equal(request(f, NULL, "GET", "/v1/status", NULL), 200);
     assert_int_equal(request(f, NULL, "GET", "/readyz", NULL), 200);
     assert_int_equal(request(f, NULL, "GET", "/v1/devices/" UUID_A, NULL), 200);
     assert_int_equal(request(f, NULL, "POST", "/v1/drain", "{}"), 401);
-    secret_derive("another key", CONTROL_TOKEN_PURPOSE, token);
-    secret_hex(token, hex);
-    assert_int_equal(request_as(f, hex, NULL, "POST", "/v1/drain", "{}"), 401);
+    secret_token(&(struct service_keys){.key = "another key"}, CONTROL_TOKEN_PURPOSE, token);
+    assert_int_equal(request_as(f, token, NULL, "POST", "/v1/drain", "{}"), 401);
     assert_int_equal(f->drains, 0);
-    secret_derive("service key", CONTROL_TOKEN_PURPOSE, token);
-    secret_hex(token, hex);
-    assert_int_equal(request_as(f, hex, NULL, "POST", "/v1/drain", "{}"), 202);
-    assert_int_equal(f->drains, 1);
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        secret_token(&(struct service_keys){.key = good[i]}, CONTROL_TOKEN_PURPOSE, token);
+        assert_int_equal(request_as(f, token, NULL, "POST", "/v1/drain", "{}"), 202);
+        assert_int_equal(f->drains, i + 1);
+    }
 }
 
 static void test_control_socket_is_for_its_group_too(void **state)

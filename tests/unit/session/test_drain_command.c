@@ -48,7 +48,7 @@ static void open_control(struct fixture *f)
     const struct control_options options = {
         .loop = f->loop,
         .listen = listen,
-        .service_key = "service key",
+        .keys = {.key = "service key"},
         .sessions = &f->sessions,
         .drain_default = {.rate_per_minute = 500, .timeout_s = 120},
         .status = on_status,
@@ -223,7 +223,7 @@ static void test_drain_command_over_tcp_needs_the_key(void **state)
     assert_int_equal(f->end, DRAIN_COMMAND_REFUSED);
     assert_non_null(strstr(f->text, "401"));
     f->ended = false;
-    o.service_key = "service key";
+    o.keys.key = "service key";
     start(&o);
     fake_run_until(f->loop, is_ended, f);
     assert_int_equal(f->end, DRAIN_COMMAND_EMPTY);

@@ -183,7 +183,7 @@ static int set_up(void **state)
     looks = 0;
     assert_int_equal(loop_new(&f->loop, NULL), 0);
     const struct feeds_options options = {.loop = f->loop,
-                                          .service_key = "key",
+                                          .keys = {.key = "key"},
                                           .on_stale = on_stale,
                                           .on_change = on_change,
                                           .on_closed = on_closed,

@@ -96,13 +96,13 @@ static void setup(struct fixture *f, int64_t grace_seconds)
     log_set_level(LOG_ERROR);
     assert_int_equal(0, loop_new(&f->loop, &err));
     service_init(&f->service, f->loop,
-                 &(struct service_options){.service_key = KEY,
+                 &(struct service_options){.keys = {.key = KEY},
                                            .lost_seconds = 30,
                                            .start_grace_seconds = grace_seconds,
                                            .verdict_seconds = 86400,
                                            .max_sessions = 100000,
                                            .max_verdicts = 100});
-    secret_hex(f->service.token, f->token);
+    secret_hex(f->service.tokens.of[0], f->token);
     snprintf(address, sizeof(address), "127.0.0.1:%u", f->port);
     struct http_listen_options options = {.address = address};
     options.routes = service_routes(&f->service, &options.route_count);

@@ -93,13 +93,19 @@ release {{ $name }} in namespace {{ $namespace }}
 {{- $numbers | uniq | toJson -}}
 {{- end }}
 
-{{/* The keys. Only a guest key may be missing. */}}
+{{/* The keys. The previous one and a guest key may be missing. */}}
 {{- define "vpn.keyEnv" -}}
 - name: VPN_SERVICE_API_KEY
   valueFrom:
     secretKeyRef:
       name: {{ include "vpn.apiSecretName" . }}
       key: VPN_SERVICE_API_KEY
+- name: VPN_SERVICE_API_KEY_PREVIOUS
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "vpn.apiSecretName" . }}
+      key: VPN_SERVICE_API_KEY_PREVIOUS
+      optional: true
 {{- end }}
 
 {{- define "vpn.guestKeyEnv" -}}
