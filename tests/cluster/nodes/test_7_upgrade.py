@@ -1,5 +1,9 @@
 """`helm upgrade`: what changes decides what is touched."""
 
+import collections
+import secrets
+import threading
+import time
 
 from clusterlab.wait import wait_until
 from clusterlab.world import IMAGE, NAMESPACE, POOL, REGISTRY, REPOSITORY, restarts
@@ -82,6 +86,60 @@ def test_an_image_that_does_not_start_stops_the_roll(world):
         assert [d.connections for d in world.devices] == connections
     finally:
         world.install(pool={"openvpnImage": IMAGE, "openvpn": {"handWindowSeconds": 61}})
+
+
+class Callers:
+    """One after the other, to each device in turn, until stopped. answers: {status: count}"""
+
+    def __init__(self, world):
+        self.world = world
+        self.answers = collections.Counter()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.ended.is_set():
+            for device in self.world.devices:
+                try:
+                    with self.world.connect(device, timeout=15) as answer:
+                        self.answers[answer.status] += 1
+                except (OSError, RuntimeError) as failure:
+                    self.answers[str(failure)] += 1
+                time.sleep(0.05)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+def test_the_service_key_is_replaced(world):
+    """Parts with the old key and parts with both talk to each other for a while. All that callers
+    may meet is a device that is just being moved. The next test's Pods have the new key alone."""
+    before, connections = uids(world), {d.uuid: d.connections for d in world.devices}
+    old, new = world.keys["VPN_SERVICE_API_KEY"], secrets.token_hex(16)
+    world.api.key("vpn-2", new, "service")
+    world.keys.update({"VPN_SERVICE_API_KEY": new, "VPN_SERVICE_API_KEY_PREVIOUS": old})
+    with Callers(world) as callers:
+        world.install(pool={"openvpnImage": IMAGE, "openvpn": {"handWindowSeconds": 61},
+                            "podAnnotations": {"example.com/key": "2"}})
+        world.kubectl.run("-n", NAMESPACE, "rollout", "restart", "deployment")
+        wait_until(lambda: not set(uids(world).values()) & set(before.values())
+                   and len(uids(world)) == 2, 180, "every Pod is another one")
+        for name in ("controller", "state", "connect-proxy", "haproxy"):
+            world.kubectl.run("-n", NAMESPACE, "rollout", "status", "deployment/vpn-" + name,
+                              "--timeout=120s")
+        world.wait_pool(2)
+        for device in world.devices:
+            device.wait_online(60, more_than=connections[device.uuid])
+        world.wait_agreed(10)
+    print("\n  callers were answered: %s" % dict(callers.answers))
+    assert set(callers.answers) <= {200, 503}
+    assert callers.answers[200] > 2 * callers.answers[503]
+    world.keys["VPN_SERVICE_API_KEY_PREVIOUS"] = ""
 
 
 def test_the_pool_can_be_deleted(world):
