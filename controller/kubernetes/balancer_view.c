@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define POLL_MS 500
+#define REST_MS 5000 /* between questions that nobody waits for */
 #define ANSWER_MS 2000
 #define WANTED_MS 5000 /* so long after the last question */
 #define STALE_MS 5000
@@ -30,6 +31,8 @@ struct balancer_view {
     size_t count;
     struct loop_timer *poll;
     int64_t wanted_ms;
+    int64_t heard_ms; /* monotonic: when one last answered, or the view was made */
+    bool resting, silent;
     loop_fn on_change;
     void *arg;
 };
@@ -80,10 +83,12 @@ static void on_answer(void *arg, int result, const struct http_response *res, co
         log_warn("a balancer's list of servers is none", "url", r->url, NULL);
         return;
     }
-    bool changed = take(r, root, servers);
-    r->heard_ms = clock_monotonic_ms();
+    struct balancer_view *v = r->owner;
+    bool changed = take(r, root, servers) || v->silent;
+    r->heard_ms = v->heard_ms = clock_monotonic_ms();
+    v->silent = false;
     if (changed) {
-        r->owner->on_change(r->owner->arg);
+        v->on_change(v->arg);
     }
 }
 
@@ -105,8 +110,12 @@ static void on_poll(void *arg)
     for (size_t i = 0; i < v->count; i++) {
         ask(&v->balancers[i]);
     }
-    if (clock_monotonic_ms() - v->wanted_ms < WANTED_MS) {
-        loop_timer_start(v->poll, POLL_MS, 0);
+    int64_t now = clock_monotonic_ms();
+    v->resting = now - v->wanted_ms >= WANTED_MS;
+    loop_timer_start(v->poll, v->resting ? REST_MS : POLL_MS, 0);
+    if (!v->silent && now - v->heard_ms >= BALANCER_SILENT_MS) {
+        v->silent = true;
+        v->on_change(v->arg);
     }
 }
 
@@ -145,6 +154,8 @@ struct balancer_view *balancer_view_new(struct loop *loop, struct http_client *h
     }
     v->loop = loop;
     v->http = http;
+    v->heard_ms = clock_monotonic_ms();
+    v->wanted_ms = v->heard_ms - WANTED_MS;
     v->on_change = on_change;
     v->arg = arg;
     v->poll = loop_timer_new(loop, on_poll, v);
@@ -169,7 +180,8 @@ bool balancer_view_lists(struct balancer_view *v, const char *server)
     size_t answering = 0;
 
     v->wanted_ms = now;
-    if (!loop_timer_active(v->poll)) {
+    if (v->resting) {
+        v->resting = false;
         loop_timer_start(v->poll, 0, 0);
     }
     for (size_t i = 0; i < v->count; i++) {
@@ -183,4 +195,9 @@ bool balancer_view_lists(struct balancer_view *v, const char *server)
         }
     }
     return answering > 0;
+}
+
+bool balancer_view_silent(const struct balancer_view *v)
+{
+    return v->silent;
 }

@@ -127,17 +127,25 @@ static bool seen_report(void *arg, const char *epoch, struct instance_report *re
            sidecar_calls_report(run->d->sidecars, epoch, ret);
 }
 
+static struct balancer_view *balancers_of(const struct pool_run *run)
+{
+    const char *name = pool_run_balancers_name(run);
+
+    return name != NULL ? views_balancer(run->d->views, name) : NULL;
+}
+
 static bool seen_listed(void *arg, const char *name)
 {
-    const struct pool_run *run = arg;
-    const char *balancers = pool_run_balancers_name(run);
-    struct balancer_view *view = NULL;
+    struct balancer_view *view = balancers_of(arg);
 
-    if (balancers == NULL) {
-        return true;
-    }
-    view = views_balancer(run->d->views, balancers);
     return view == NULL || balancer_view_lists(view, name);
+}
+
+bool run_balancers_silent(const struct pool_run *run)
+{
+    struct balancer_view *view = balancers_of(run);
+
+    return view != NULL && balancer_view_silent(view);
 }
 
 static bool seen_buried(void *arg, uint32_t index, const char *epoch)

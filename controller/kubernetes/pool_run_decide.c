@@ -304,6 +304,8 @@ static void forgive_creates(struct pool_run *run)
     run->why_failed[0] = '\0';
 }
 
+static const char balancers_silent[] = "no balancer has answered for 30 s, so no device may get in";
+
 static void set_degraded(struct pool_run *run, const struct pods_seen *seen, size_t occupied_count)
 {
     struct pool_status *s = &run->status;
@@ -319,6 +321,12 @@ static void set_degraded(struct pool_run *run, const struct pods_seen *seen, siz
         snprintf(message, sizeof(message), "Pod %s-%u is not this pool's; it is left alone",
                  run->name, run->taken[0].index);
         pool_status_condition(s, POOL_DEGRADED, true, "NameTaken", message, seen->now_ms);
+        return;
+    }
+    if (reason == NULL && run_balancers_silent(run)) {
+        snprintf(message, sizeof(message), "%s: %.200s", balancers_silent,
+                 pool_run_balancers_name(run));
+        pool_status_condition(s, POOL_DEGRADED, true, "BalancersSilent", message, seen->now_ms);
         return;
     }
     if (reason == NULL) {
@@ -337,7 +345,9 @@ static void set_degraded(struct pool_run *run, const struct pods_seen *seen, siz
 static void tell_changes(struct pool_run *run)
 {
     const struct pool_condition *c = &run->status.conditions[POOL_DEGRADED];
-    const char *now = c->yes ? result.degraded : NULL;
+    const char *now = !c->yes                                     ? NULL
+                      : strcmp(c->reason, "BalancersSilent") == 0 ? balancers_silent
+                                                                  : result.degraded;
 
     if (now != NULL && now != run->was_degraded) {
         log_warn("the pool is degraded", "pool", run->name, "why", c->message, NULL);

@@ -77,6 +77,8 @@ struct pool_run {
 };
 
 /* What pods_*() is asked with. */
+/* Has no balancer of it answered for a while? */
+bool run_balancers_silent(const struct pool_run *run);
 struct pods_seen run_seen(struct pool_run *run, int64_t now_ms);
 const struct pod_view *run_pod(const struct pool_run *run, const char *name); /* cached, or NULL */
 

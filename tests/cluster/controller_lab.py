@@ -361,7 +361,7 @@ class Sidecars:
     of the loopback's, and what is told to drain is drained when the test says so. told: indices that
     were told; drained: those without a session; expected: what the controller said last; ill: the
     balena API answers nothing sensible; asked: service instances whose devices were asked for; listed: names that the
-    balancer lists."""
+    balancer lists, None: it says nothing of use."""
 
     def __init__(self, api):
         self.api, self.told, self.drained, self.expected = api, [], set(), None
@@ -398,9 +398,10 @@ class Sidecars:
                         self.path)))
                     self.answer(500 if sidecars.ill else 200, {"d": []})
                 elif self.path == "/v1/servers":
-                    self.answer(200, {"settled": True, "servers": [
-                        {"name": n, "address": "", "mode": "drain", "sessions": 0}
-                        for n in sidecars.listed]})
+                    self.answer(200 if sidecars.listed is not None else 503, {
+                        "settled": True, "servers": [
+                            {"name": n, "address": "", "mode": "drain", "sessions": 0}
+                            for n in sidecars.listed or []]})
                 else:
                     self.answer(200, sidecars.instances() if index == 0 else {})
 

@@ -93,6 +93,18 @@ def test_an_instance_is_ready_once_a_balancer_lists_it(lab):
     holds(lambda: settled(api), 3, "they go on serving")
 
 
+def test_silent_balancers_are_told(lab):
+    """They serve as before, but whether a device gets in is not known."""
+    lab.sidecars.listed = ["fleet-1"]
+    lab.create(1, {"balancers": "127.0.0.1:%d" % lab.sidecars.state_port})
+    lab.sidecars.listed = None
+    holds(lambda: degraded(lab.api) is None, 20, "a balancer may be away for a moment")
+    wait_until(lambda: degraded(lab.api) == "BalancersSilent", 20, "it is told")
+    assert phases(lab.api) == {1: "Ready"}
+    lab.sidecars.listed = ["fleet-1"]
+    wait_until(lambda: degraded(lab.api) is None, 10, "it is over")
+
+
 def test_the_state_service_is_told_who_exists(lab):
     lab.create(2)
     uids = {i["uid"] for i in lab.api.status()["instances"]}
