@@ -121,11 +121,30 @@ def test_the_schema_is_closed():
     ("haproxy.tolerations[0].keys=a", "additional properties 'keys' not allowed"),
     ("networkPolicy.apiTo[0].ipblock=a", "additional properties 'ipblock' not allowed"),
     ("controller.extraEnv[0].value=a", "missing property 'name'"),
+    ("api=null", "missing property 'api'"),
+    ("connectProxy.tls=null", "at '/connectProxy': missing property 'tls'"),
+    ("keys.existingSecret=Vpn_Keys", "at '/keys/existingSecret': 'Vpn_Keys' does not match pattern"),
+    ("keys.guestKey=a b", "at '/keys/guestKey': 'a b' does not match pattern"),
+    ("pool.resources.openvpn.limits.memory=1Gb", "'1Gb' does not match pattern"),
+    ("pool.tolerations[0].effect=NoEntry", "value must be one of 'NoSchedule'"),
 ])
 def test_the_schema_refuses(setting, text):
     done = template(*GIVEN, "--set", setting, check=False)
     assert done.returncode != 0
     assert text in done.stderr, done.stderr
+
+
+def sections(values, path=()):
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield ".".join((*path, key))
+            yield from sections(value, (*path, key))
+
+
+@pytest.mark.parametrize("section", [*sections(yaml.safe_load((CHART / "values.yaml").read_text()))])
+def test_a_section_that_is_null_is_fine_or_named(section):
+    done = template(*GIVEN, "--set", section + "=null", check=False)
+    assert done.returncode == 0 or "missing property '%s'" % section.split(".")[-1] in done.stderr
 
 
 @pytest.mark.parametrize("settings, text", [
