@@ -15,6 +15,9 @@ option(VPN_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
 option(VPN_FUZZ "Build libFuzzer programs (clang only)" OFF)
 option(VPN_WERROR "Warnings are errors" OFF)
 
+# On arm64 a char has no sign: so here as well, that tests see what runs there.
+add_compile_options(-funsigned-char)
+
 add_library(vpn_flags INTERFACE)
 target_compile_options(vpn_flags INTERFACE
   -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings

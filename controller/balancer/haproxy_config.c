@@ -17,7 +17,7 @@ uint32_t haproxy_config_connections(uint64_t descriptors)
 static bool plain(const char *path)
 {
     for (const char *p = path; *p != '\0'; p++) {
-        if (*p <= ' ' || *p == 0x7f || strchr("\"'\\#$", *p) != NULL) {
+        if (*p <= ' ' || *p >= 0x7f || strchr("\"'\\#$", *p) != NULL) {
             return false;
         }
     }

@@ -142,7 +142,7 @@ static int check_folders(const struct options *o, struct err *err)
                         o->runtime_dir, strlen(o->runtime_dir), RUNTIME_DIR_MAX);
     }
     for (const char *p = o->runtime_dir; *p != '\0'; p++) {
-        if (*p <= ' ' || *p == 0x7f || strchr("\"'\\#$", *p) != NULL) {
+        if (*p <= ' ' || *p >= 0x7f || strchr("\"'\\#$", *p) != NULL) {
             return err_text(err, -EINVAL,
                             "--runtime-dir: '%.84s' holds a blank, a quote or another byte that "
                             "haproxy's file can not have in a path",

@@ -97,7 +97,8 @@ static void take(struct local_output *o, const char *bytes, size_t len)
             tell_line(o);
         }
         if (bytes[i] != '\n') {
-            bool ascii = bytes[i] > 0; /* who knows what it is encoded in; JSON must be UTF-8 */
+            /* Who knows what it is encoded in; JSON must be UTF-8. */
+            bool ascii = bytes[i] != '\0' && (unsigned char)bytes[i] < 0x80;
             o->line[o->len++] = ascii ? bytes[i] : '?';
         }
     }
