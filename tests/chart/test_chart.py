@@ -258,6 +258,42 @@ def test_pods_are_selected_by_what_selects_them(name):
         assert len(met) == 1, (o["kind"], o["metadata"]["name"], met)
 
 
+def policies(*more):
+    """{name: spec} of the NetworkPolicies, with these settings"""
+    objects = yaml.safe_load_all(template(*GIVEN, *more).stdout)
+    return {o["metadata"]["name"]: o["spec"] for o in objects if o and o["kind"] == "NetworkPolicy"}
+
+
+def rules(spec, way, peers):
+    """{port: peers}. A rule without ports, or with a list of peers that is empty, would mean all."""
+    for rule in spec.get(way) or []:
+        assert rule["ports"] and rule.get(peers) != [], rule
+        for port in rule["ports"]:
+            yield port["port"], rule.get(peers)
+
+
+@pytest.mark.parametrize("settings", [[], *(["--set-json", "networkPolicy.%s=[]" % name] for name in (
+    "devicesFrom", "callersFrom", "apiFrom", "monitoringFrom", "apiTo", "dnsTo",
+    "otherHostsTo"))])
+def test_an_empty_list_in_a_policy_does_not_mean_all(settings):
+    for spec in policies(*settings).values():
+        everyone = {port for port, peers in rules(spec, "ingress", "from") if peers is None}
+        assert everyone <= {1194, 3128}
+        list(rules(spec, "egress", "to"))
+
+
+def test_a_policy_has_ports():
+    done = template(*GIVEN, "--set-json", "networkPolicy.kubernetesPorts=[]", check=False)
+    assert "minItems: got 0, want 1" in done.stderr
+
+
+def test_who_may_monitor_can_be_nobody():
+    for spec in policies("--set-json", "networkPolicy.monitoringFrom=[]").values():
+        for port, peers in rules(spec, "ingress", "from"):
+            assert port not in (8081, 8091, 8404)
+            assert all("namespaceSelector" not in peer for peer in peers or []) or port == 3128
+
+
 def test_secrets_are_on_no_command_line():
     for which, _, spec in pod_specs(rendered("full")):
         for c in spec["containers"]:
