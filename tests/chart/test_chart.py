@@ -273,7 +273,7 @@ def rules(spec, way, peers):
 
 
 @pytest.mark.parametrize("settings", [[], *(["--set-json", "networkPolicy.%s=[]" % name] for name in (
-    "devicesFrom", "callersFrom", "apiFrom", "monitoringFrom", "apiTo", "dnsTo",
+    "devicesFrom", "callersFrom", "apiFrom", "monitoringFrom", "apiTo", "apiPorts", "dnsTo",
     "otherHostsTo"))])
 def test_an_empty_list_in_a_policy_does_not_mean_all(settings):
     for spec in policies(*settings).values():
@@ -285,6 +285,26 @@ def test_an_empty_list_in_a_policy_does_not_mean_all(settings):
 def test_a_policy_has_ports():
     done = template(*GIVEN, "--set-json", "networkPolicy.kubernetesPorts=[]", check=False)
     assert "minItems: got 0, want 1" in done.stderr
+
+
+@pytest.mark.parametrize("settings, ports", [
+    ({"api.host": "api.example.com"}, {443}),
+    ({"api.host": "api.example.com:8443/"}, {8443}),
+    ({"api.host": "http://api.example.com/v1:9"}, {80}),
+    ({"api.host": "api.example.com", "api.internalHost": "api.vpn.svc"}, {80}),
+    ({"api.internalHost": "https://api.vpn.svc"}, {443}),
+    ({"api.internalHost": "[fd00::1]"}, {80}),
+    ({"api.internalHost": "http://[fd00::1]:8000/"}, {8000}),
+    ({"api.internalHost": "api.vpn.svc", "networkPolicy.apiPorts[0]": "1337"}, {80, 1337}),
+    ({"api.existingConfigMap": "mine"}, {80, 443}),
+    ({"api.existingConfigMap": "mine", "networkPolicy.apiPorts[0]": "8000"}, {8000}),
+])
+def test_a_policy_lets_out_to_the_apis_ports_only(settings, ports):
+    words = ["--set", "api.host="]
+    for name, value in settings.items():
+        words += ["--set" if "Ports" in name else "--set-string", "%s=%s" % (name, value)]
+    found = {port for port, peers in rules(policies(*words)["vpn-instances"], "egress", "to")}
+    assert found == {53, 8090} | ports
 
 
 def test_who_may_monitor_can_be_nobody():

@@ -79,14 +79,17 @@ release {{ $name }} in namespace {{ $namespace }}
 {{- .Values.api.existingConfigMap | default "openbalena-vpn" -}}
 {{- end }}
 
-{{/* Ports of the balena API, the named one among them, as a JSON list of numbers. */}}
+{{/* Ports of the balena API as a JSON list of numbers: the one that its host means, and those that are set. */}}
 {{- define "vpn.apiPorts" -}}
 {{- $ports := .Values.networkPolicy.apiPorts -}}
-{{- range list .Values.api.host .Values.api.internalHost -}}
-{{- $port := regexFind ":[0-9]+" (regexReplaceAll "^[a-z]+://" . "") -}}
-{{- if $port -}}
-{{- $ports = append $ports ($port | trimPrefix ":" | int) -}}
-{{- end -}}
+{{- if .Values.api.existingConfigMap -}}
+{{- $ports = $ports | default (list 80 443) -}}
+{{- else -}}
+{{- $url := .Values.api.internalHost | default .Values.api.host -}}
+{{- $http := ternary (not (hasPrefix "https://" $url)) (hasPrefix "http://" $url) (ne .Values.api.internalHost "") -}}
+{{- $authority := regexReplaceAll "^https?://" $url "" | splitList "/" | first -}}
+{{- $port := regexFind ":[0-9]+$" $authority | trimPrefix ":" | default (ternary "80" "443" $http) -}}
+{{- $ports = append $ports $port -}}
 {{- end -}}
 {{- $numbers := list -}}
 {{- range $ports -}}{{- $numbers = append $numbers (int .) -}}{{- end -}}
