@@ -314,6 +314,15 @@ def test_who_may_monitor_can_be_nobody():
             assert all("namespaceSelector" not in peer for peer in peers or []) or port == 3128
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_every_pod_has_a_policy(name):
+    """Those of hooks as well: in a namespace where what is not allowed is refused they fail otherwise."""
+    objects = rendered(name)
+    selectors = [o["spec"]["podSelector"]["matchLabels"] for o in objects if o["kind"] == "NetworkPolicy"]
+    for which, metadata, _ in pod_specs(objects):
+        assert name == "bare" or any(s.items() <= metadata["labels"].items() for s in selectors), which
+
+
 def test_secrets_are_on_no_command_line():
     for which, _, spec in pod_specs(rendered("full")):
         for c in spec["containers"]:
