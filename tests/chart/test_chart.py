@@ -307,6 +307,12 @@ def test_a_policy_lets_out_to_the_apis_ports_only(settings, ports):
     assert found == {53, 8090} | ports
 
 
+def test_no_policy_lets_all_pods_of_the_cluster_in_but_to_who_asks_for_a_token():
+    for spec in policies().values():
+        for port, peers in rules(spec, "ingress", "from"):
+            assert port in (1194, 3128) or {"namespaceSelector": {}} not in peers, port
+
+
 def test_who_may_monitor_can_be_nobody():
     for spec in policies("--set-json", "networkPolicy.monitoringFrom=[]").values():
         for port, peers in rules(spec, "ingress", "from"):
