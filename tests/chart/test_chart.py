@@ -273,7 +273,7 @@ def rules(spec, way, peers):
 
 
 @pytest.mark.parametrize("settings", [[], *(["--set-json", "networkPolicy.%s=[]" % name] for name in (
-    "devicesFrom", "callersFrom", "apiFrom", "monitoringFrom", "apiTo", "apiPorts", "dnsTo",
+    "devicesFrom", "callersFrom", "apiFrom", "monitoringFrom", "apiTo", "apiPorts", "kubernetesTo", "dnsTo",
     "otherHostsTo"))])
 def test_an_empty_list_in_a_policy_does_not_mean_all(settings):
     for spec in policies(*settings).values():
@@ -282,8 +282,9 @@ def test_an_empty_list_in_a_policy_does_not_mean_all(settings):
         list(rules(spec, "egress", "to"))
 
 
-def test_a_policy_has_ports():
-    done = template(*GIVEN, "--set-json", "networkPolicy.kubernetesPorts=[]", check=False)
+@pytest.mark.parametrize("name", ["kubernetesPorts", "dnsPorts"])
+def test_a_policy_has_ports(name):
+    done = template(*GIVEN, "--set-json", "networkPolicy.%s=[]" % name, check=False)
     assert "minItems: got 0, want 1" in done.stderr
 
 

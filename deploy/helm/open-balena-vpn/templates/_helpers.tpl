@@ -244,7 +244,11 @@ externalTrafficPolicy: {{ .values.externalTrafficPolicy }}
 {{- end }}
 
 {{- define "vpn.dnsEgress" -}}
-- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+- ports:
+    {{- range .Values.networkPolicy.dnsPorts }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
   {{- with .Values.networkPolicy.dnsTo }}
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -265,4 +269,7 @@ externalTrafficPolicy: {{ .values.externalTrafficPolicy }}
     {{- range .Values.networkPolicy.kubernetesPorts }}
     - port: {{ . }}
     {{- end }}
+  {{- with .Values.networkPolicy.kubernetesTo }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
