@@ -1,5 +1,6 @@
 """A cluster with open-balena-vpn in it, the stand-in balena API beside it, and devices around it."""
 
+import ipaddress
 import json
 import pathlib
 import secrets
@@ -74,7 +75,10 @@ class World:
             "connectProxy": {"drainSeconds": 20, "service": {"type": "NodePort"}},
             "haproxy": {"maxConnections": 1000, "drainSeconds": 10,
                         "idleTimeoutSeconds": 2 * KEEPALIVE_SECONDS},
-            "state": {"lostSeconds": LOST_SECONDS}}
+            "state": {"lostSeconds": LOST_SECONDS},
+            # The stand-in is outside of the cluster, but dials Pods.
+            **({"networkPolicy": {"apiFrom": [{"ipBlock": {"cidr": self.cluster.api_host + "/32"}}]}}
+               if self.cluster.own else {})}
 
     def install(self, **changes):
         """The release, anew or with other values; returns when its Deployments are ready."""
@@ -251,7 +255,8 @@ class World:
 
 
 class StateService(State):
-    """Asks any Pod of the state service that is ready, from the LAN."""
+    """Asks any Pod of the state service that is ready, from its node: what is elsewhere, a
+    NetworkPolicy may keep out."""
 
     def __init__(self, world):
         super().__init__(world.lan)
@@ -259,6 +264,10 @@ class StateService(State):
 
     def hosts(self):
         return [p["status"]["podIP"] for p in self.world.component("state") if is_ready(p)]
+
+    def machine_of(self, host):
+        return next((n.namespace for n in self.world.cluster.nodes
+                     if ipaddress.ip_address(host) in ipaddress.ip_network(n.pods)), self.machine)
 
     def get(self, path, timeout=5):
         if not self.world.cluster.own:
@@ -272,7 +281,7 @@ class StateService(State):
         raise last
 
     def get_of(self, host, path, timeout=5):
-        connection = self.machine.http(host, self.port, timeout)
+        connection = self.machine_of(host).http(host, self.port, timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
