@@ -144,6 +144,8 @@ class Cluster:
         self.front.balance(self.nodes)
         kubectl = self.kubectl()
         wait_until(lambda: self.all_ready(kubectl), 90, "the nodes are ready", step=0.5)
+        for node in self.nodes:
+            node.start_enforcer()
 
     def route_pods(self, node):
         """Every other node and the LAN send what is for its Pods to it."""

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
 
 from clusterlab import mounts, programs
-from clusterlab.control_plane import DNS_IP, POD_RANGE
+from clusterlab.control_plane import DNS_IP, POD_RANGE, SERVICE_RANGE
 from clusterlab.wait import Hopeless, wait_until
 from lab.netns import Namespace, end_all
 
@@ -144,6 +145,16 @@ class Node:
         self.start("kube-proxy", programs.path("kube-proxy"),
                    "--config=%s/proxy.json" % self.folder)
 
+    def start_enforcer(self):
+        """Of NetworkPolicies, which the bridge plugin knows nothing of."""
+        program = os.environ.get("VPN_CLUSTER_ENFORCER")
+        if program:
+            self.start("enforcer", program, "--run-firewall=true", "--run-router=false",
+                       "--run-service-proxy=false", "--enable-cni=false", "--health-port=0",
+                       "--kubeconfig=%s" % self.cluster.kubeconfig,
+                       "--service-cluster-ip-range=" + SERVICE_RANGE,
+                       "--hostname-override=" + self.name, "--v=1")
+
     def check(self):
         for program in ("containerd", "kubelet", "kube-proxy"):
             name = "%s-%s" % (self.name, program)
@@ -186,7 +197,7 @@ class Node:
 
     def down(self):
         """Every trace: processes by namespace and control group, then what they held."""
-        for program in ("kubelet", "kube-proxy", "containerd"):
+        for program in ("kubelet", "kube-proxy", "enforcer", "containerd"):
             self.processes.stop("%s-%s" % (self.name, program), kill=True)
         end_all(lambda: mounts.pids_in_cgroup(self.full_name))
         if self.full_name in Namespace.names(self.full_name):
