@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define LOG_LINE_MAX 8192
+#define NUM_MARK '\1' /* first byte of what NUM() makes */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *log_program = "";
@@ -141,9 +142,24 @@ static bool is_plain(const char *s)
     return true;
 }
 
+/* What NUM() made, without its mark; NULL: anything else, whatever it begins with. */
+static const char *number_of(const char *value)
+{
+    const char *digits = value + 1 + (value[0] == NUM_MARK && value[1] == '-');
+
+    if (value[0] != NUM_MARK || *digits == '\0' || digits[strspn(digits, "0123456789")] != '\0') {
+        return NULL;
+    }
+    return value + 1;
+}
+
 static void append_field(struct buf *b, const char *key, const char *value)
 {
-    if (log_form == LOG_JSON) {
+    const char *number = number_of(value);
+
+    if (number != NULL) {
+        buf_printf(b, log_form == LOG_JSON ? ",\"%s\":%s" : " %s=%s", key, number);
+    } else if (log_form == LOG_JSON) {
         buf_printf(b, ",\"%s\":\"", key);
         append_escaped(b, value);
         buf_append_str(b, "\"");
@@ -227,6 +243,6 @@ struct num_text num_text(long long n)
 {
     struct num_text t;
 
-    snprintf(t.text, sizeof(t.text), "%lld", n);
+    snprintf(t.text, sizeof(t.text), "%c%lld", NUM_MARK, n);
     return t;
 }

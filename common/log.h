@@ -47,8 +47,9 @@ void log_line_of(const char *program, enum log_level level, const char *message,
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
-/* Text of a number for a field: log_info("..", "sessions", NUM(n), NULL). Lives until the end of
- * the enclosing full block. */
+/* A number for a field: log_info("..", "sessions", NUM(n), NULL). For log lines only: the text
+ * begins with a mark, by which JSON has it as a number. Lives until the end of the enclosing full
+ * block. */
 struct num_text {
     char text[24];
 };

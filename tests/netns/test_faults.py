@@ -85,7 +85,7 @@ def test_each_line_is_json_where_that_is_wanted(make_lab):
     lines = [json.loads(line) for line in lab.pool.log().splitlines()]
     assert all(isinstance(line, dict) and line["program"] for line in lines)
     assert {"vpn-controller", "vpn-sidecar", "openvpn"} <= {line["program"] for line in lines}
-    assert all(line["index"] == "1" for line in lines if line["program"] == "openvpn")
+    assert all(line["index"] == 1 for line in lines if line["program"] == "openvpn")
 
 
 def test_wrong_settings_are_json_as_well(make_lab):

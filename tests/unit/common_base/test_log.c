@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -58,6 +59,21 @@ static void test_log_marks_each_line_of_ours(void **state)
     assert_non_null(strstr(said(), "\"msg\":\"connected\"}\n"));
 }
 
+/* And nothing else does, whatever somebody's text begins with. */
+static void test_log_has_numbers_as_numbers(void **state)
+{
+    log_init("t", LOG_HUMAN, LOG_INFO);
+    log_info("m", "n", NUM(-12), "m", NUM(0), "text", "7", NULL);
+    assert_string_equal(said(), "info  t: m n=-12 m=0 text=7\n");
+    log_init("t", LOG_JSON, LOG_INFO);
+    log_info("m", "n", NUM(-12), "m", NUM(INT64_MAX), "text", "7", NULL);
+    assert_non_null(
+        strstr(said(), "\"msg\":\"m\",\"n\":-12,\"m\":9223372036854775807,\"text\":\"7\"}\n"));
+    log_info("m", "a", "\0011,\"x\":2", "b", "\001", "c", "\001-", NULL);
+    assert_non_null(strstr(said(), "\"a\":\"\\u00011,\\\"x\\\":2\",\"b\":\"\\u0001\","
+                                   "\"c\":\"\\u0001-\"}\n"));
+}
+
 static void test_log_open_names_what_set_it(void **state)
 {
     struct err err;
@@ -100,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_marks_each_line_of_ours, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_has_numbers_as_numbers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_open_names_what_set_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_quotes_what_is_not_plain, set_up, tear_down),
     };
