@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define STOP_MS 10000         /* for what is still to be told, and for tunnels */
+#define LEFTOVERS_MS 1000     /* for tunnels whose devices are gone: to hand over what has come */
 #define STOP_LOOK_MS 20       /* how often it is looked whether that is done */
 #define HOUSEKEEPING_MS 60000 /* between looks for what has grown old */
 #define VERDICTS_MIN 4096
@@ -356,10 +357,18 @@ static void close_all(struct sidecar *s)
     link_close(s->link);
 }
 
+/* Those to devices that are gone end by nobody's doing: they are not waited for. */
+static bool tunnels_are_over(const struct sidecar *s)
+{
+    int64_t leftovers_by_ms = s->stop_by_ms - STOP_MS + LEFTOVERS_MS;
+
+    return s->proxy_drained || (instance_has_ended(s) && clock_monotonic_ms() >= leftovers_by_ms);
+}
+
 /* A loss of OpenVPN that is still undecided may mean that there is much to be told. */
 static bool all_is_told(const struct sidecar *s)
 {
-    return s->proxy_drained && !tracker_undecided(s->tracker) &&
+    return tunnels_are_over(s) && !tracker_undecided(s->tracker) &&
            reporter_api_unreported(s->reporter) == 0;
 }
 

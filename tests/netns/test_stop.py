@@ -1,7 +1,9 @@
 """SIGTERM ends a pool in order: devices are sent away one by one, all is reported, nothing stays."""
 
 import re
+import time
 
+from lab.device import LINES_PORT
 from lab.wait import wait_until
 
 
@@ -35,3 +37,14 @@ def test_a_pool_starts_again_where_one_has_stopped(lab):
     device.wait_online(120, more_than=1)
     lab.wait_agreed()
     wait_until(lambda: lab.reaches(device), 10, "the device is reached")
+
+
+def test_a_tunnel_whose_device_was_sent_away_is_not_waited_for(lab):
+    """A caller keeps it open: within 10 s all the same, which is what `docker stop` gives."""
+    device = lab.device().wait_online()
+    with lab.connect(device, LINES_PORT) as tunnel:
+        assert device.uuid.encode() in tunnel.read_line()
+        began = time.monotonic()
+        assert lab.pool.stop() == 0
+        assert time.monotonic() - began < 6
+    assert lab.api.connected() == set()
