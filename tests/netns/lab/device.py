@@ -86,7 +86,8 @@ class Device:
         self.service = subprocess.Popen(
             self.namespace.command("/usr/bin/python3", str(SERVICES), self.uuid,
                                    "%d,%d" % (HTTP_PORT, SUPERVISOR_PORT), str(LINES_PORT)),
-            stdout=subprocess.PIPE, start_new_session=True)
+            stdout=subprocess.PIPE, stderr=(self.folder / "services.stderr").open("wb"),
+            start_new_session=True)
         self.service.stdout.readline()
 
     def start(self, restart_after=10):
