@@ -14,6 +14,8 @@ import time
 from clusterlab import cluster as own
 from clusterlab.kubectl import Kubectl
 from clusterlab.processes import Processes
+from clusterlab.wait import wait_until
+from clusterlab.world import NAMESPACE, RELEASE, condition
 from lab.netns import Namespace, run, why_unable
 
 RELAY = pathlib.Path(__file__).resolve().parent / "relay.py"
@@ -62,12 +64,21 @@ class GivenCluster:
         return self.attach()
 
     def attach(self):
-        nodes = self.kubectl().get("nodes")
+        nodes = wait_until(self.ready_nodes, 120, "every node is ready", 1)
         workers = [n for n in nodes if not any(t["effect"] == "NoSchedule"
                                                for t in n["spec"].get("taints", []))]
         self.nodes = [GivenNode(n) for n in workers or nodes]
         self.network = own.unused_network()
         return self
+
+    def ready_nodes(self):
+        """All of them; one that is not ready yet, or was just now, is tainted for it."""
+        nodes = self.kubectl().get("nodes")
+        late = [n["metadata"]["name"] for n in nodes if condition(n, "Ready") != "True" or any(
+            t["key"] == "node.kubernetes.io/not-ready" for t in n["spec"].get("taints", []))]
+        if late:
+            raise RuntimeError("not ready: %s" % ", ".join(late))
+        return nodes
 
     def kubectl(self):
         return Kubectl(self.kubeconfig, shutil.which("kubectl"))
@@ -87,9 +98,16 @@ class GivenCluster:
         if not self.folder.exists():
             return False
         with contextlib.suppress(Exception):  # the cluster may be gone
-            self.kubectl().run("delete", "namespace", "vpn", "--ignore-not-found", "--timeout=120s")
+            self.end_inside(self.kubectl())
         self.end_outside()
         return True
+
+    @staticmethod
+    def end_inside(kubectl):
+        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+        if not kubectl.get("vpnpools", all_namespaces="true"):  # another release's may be left
+            kubectl.run("delete", "crd", "--selector=app.kubernetes.io/component=crd,"
+                        "app.kubernetes.io/instance=%s" % RELEASE)
 
     def end_outside(self):
         for name in Namespace.names(self.name + "-d"):

@@ -262,25 +262,26 @@ class StateService(State):
         super().__init__(world.lan)
         self.world = world
 
-    def hosts(self):
-        return [p["status"]["podIP"] for p in self.world.component("state") if is_ready(p)]
+    def pods(self):
+        return [p for p in self.world.component("state") if is_ready(p)]
 
     def machine_of(self, host):
         return next((n.namespace for n in self.world.cluster.nodes
                      if ipaddress.ip_address(host) in ipaddress.ip_network(n.pods)), self.machine)
 
     def get(self, path, timeout=5):
-        if not self.world.cluster.own:
-            return self.get_by_api_server(path)
         last = RuntimeError("no state service is ready")
-        for host in self.hosts():
+        for pod in self.pods():
             try:
-                return self.get_of(host, path, timeout)
-            except OSError as failure:
+                return self.get_of(pod, path, timeout)
+            except (OSError, Failed) as failure:
                 last = failure
         raise last
 
-    def get_of(self, host, path, timeout=5):
+    def get_of(self, pod, path, timeout=5):
+        if not self.world.cluster.own:
+            return self.get_by_api_server(pod, path)
+        host = pod["status"]["podIP"]
         connection = self.machine_of(host).http(host, self.port, timeout)
         try:
             connection.request("GET", path)
@@ -289,12 +290,11 @@ class StateService(State):
         finally:
             connection.close()
 
-    def get_by_api_server(self, path):
+    def get_by_api_server(self, pod, path):
         """Where this machine has no route to Pods."""
-        pod = next(p for p in self.world.component("state") if is_ready(p))["metadata"]["name"]
         try:
             return 200, self.world.kubectl.raw("/api/v1/namespaces/%s/pods/%s:%d/proxy%s" % (
-                NAMESPACE, pod, self.port, path)).encode()
+                NAMESPACE, pod["metadata"]["name"], self.port, path)).encode()
         except Failed as failure:
             if "NotFound" in str(failure) or "not find" in str(failure):
                 return 404, b""

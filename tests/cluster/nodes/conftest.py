@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from clusterlab.cluster import Cluster
+from clusterlab.given import choose
 from clusterlab.image import load
 from clusterlab.world import World
 
@@ -23,15 +24,29 @@ def free_name():
     raise RuntimeError("nine clusters run")
 
 
+def make_cluster(name):
+    """One of ours, unless that of KUBECONFIG is meant: VPN_CLUSTER_API_HOST is set for nothing else."""
+    return choose(name) if os.environ.get("VPN_CLUSTER_API_HOST") else Cluster(name)
+
+
 _name, _lock = free_name()
-cluster_of_ours = Cluster(os.environ.get("VPN_CLUSTER_NAME", _name))
-_unable = cluster_of_ours.why_unable()
+the_cluster = make_cluster(os.environ.get("VPN_CLUSTER_NAME", _name))
+_unable = the_cluster.why_unable()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "own: does to nodes, processes or the API server what only a"
+                                       " cluster of ours lets it, or needs a route to Pods")
 
 
 def pytest_collection_modifyitems(items):
-    if _unable:
-        for item in items:
+    if _unable and not the_cluster.own:  # somebody wants them to run there
+        raise pytest.UsageError(_unable)
+    for item in items:
+        if _unable:
             item.add_marker(pytest.mark.skip(reason="CLUSTER TESTS SKIPPED: " + _unable))
+        elif not the_cluster.own and item.get_closest_marker("own"):
+            item.add_marker(pytest.mark.skip(reason="needs a cluster of ours"))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -45,9 +60,9 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def cluster():
-    cluster_of_ours.up()
-    yield cluster_of_ours
-    cluster_of_ours.down()
+    the_cluster.up()
+    yield the_cluster
+    the_cluster.down()
 
 
 @pytest.fixture(scope="session")

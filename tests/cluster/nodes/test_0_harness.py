@@ -64,9 +64,9 @@ def deployment(kubectl, image):
     return lambda: kubectl.get("pods", namespace=SPACE, selector="app=pair")
 
 
-def test_a_pod_has_its_tun_its_rules_and_names(deployment, kubectl):
+def test_a_pod_has_its_tun_its_rules_and_names(cluster, deployment, kubectl):
     pods = deployment()
-    assert {p["spec"]["nodeName"] for p in pods} == {"n1", "n2"}
+    assert {p["spec"]["nodeName"] for p in pods} == {n.name for n in cluster.nodes}
     inside = kubectl.run("-n", SPACE, "exec", "deployment/pair", "-c", "openvpn", "--", "sh", "-c",
                          "ip -o link show tun1; nft list tables; getent hosts kubernetes.default")
     assert "tun1" in inside and "table inet harness" in inside and "10.96.0.1" in inside
@@ -97,6 +97,7 @@ def test_openvpn_does_not_start_without_its_wall(kubectl, image):
         kubectl.run("-n", SPACE, "delete", "pod", name)
 
 
+@pytest.mark.own
 def test_from_outside_through_the_front(cluster, deployment):
     outside = Namespace.create(cluster.name + "-d1")
     try:
@@ -113,6 +114,7 @@ def test_from_outside_through_the_front(cluster, deployment):
         outside.delete()
 
 
+@pytest.mark.own
 def test_a_node_that_is_cut_off_and_comes_back(cluster, deployment, kubectl):
     node = cluster.nodes[1]
     lost = next(p for p in deployment() if p["spec"]["nodeName"] == node.name)
@@ -132,14 +134,15 @@ def test_a_node_that_is_cut_off_and_comes_back(cluster, deployment, kubectl):
 
 
 def test_drain_and_uncordon(cluster, deployment, kubectl):
-    node = cluster.nodes[0].name
+    node, *others = [n.name for n in cluster.nodes]
     kubectl.run("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s",
                 "--pod-selector=app=pair")
-    wait_until(lambda: {p["spec"]["nodeName"] for p in deployment() if is_ready(p)} == {"n2"}, 30,
+    wait_until(lambda: {p["spec"]["nodeName"] for p in deployment() if is_ready(p)} == set(others), 30,
                "all are on the other node")
     kubectl.run("uncordon", node)
 
 
+@pytest.mark.own
 def test_the_audit_log_tells_who_was_refused(cluster, kubectl):
     with pytest.raises(Failed, match="forbidden"):
         kubectl.run("--as=system:serviceaccount:harness:default", "-n", SPACE, "get", "secrets")

@@ -1,5 +1,7 @@
 """From `helm install` to a device's answer."""
 
+import pytest
+
 from clusterlab.wait import wait_until
 from clusterlab.world import RELEASE
 from lab.device import LINES_PORT
@@ -37,6 +39,7 @@ def test_callers_are_refused_as_on_one_machine(world):
         world.remove(offline)
 
 
+@pytest.mark.own
 def test_the_api_itself_reaches_a_device(world):
     """It dials the service instance's address: a Pod's."""
     device = world.devices[0]

@@ -18,6 +18,7 @@ def resident_kib(pid):
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("number, seconds", [(signal.SIGTERM, 3), (signal.SIGKILL, 18)])
 def test_a_leader_that_dies(world, number, seconds):
     before = [d.connections for d in world.devices]
@@ -33,6 +34,7 @@ def test_a_leader_that_dies(world, number, seconds):
     assert all(d.online for d in world.devices)
 
 
+@pytest.mark.own
 def test_the_api_server_is_silent(world):
     """Frozen, so that connections hang rather than break."""
     before = [d.connections for d in world.devices]

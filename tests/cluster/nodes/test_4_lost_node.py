@@ -2,6 +2,8 @@
 
 import collections
 
+import pytest
+
 from clusterlab.cluster import NODE_GRACE_SECONDS, TOLERATION_SECONDS
 from clusterlab.wait import wait_until
 from clusterlab.world import KEEPALIVE_SECONDS, NAMESPACE, condition, is_ready
@@ -12,6 +14,7 @@ def elsewhere(world, node):
     return [p for p in world.instances().values() if p["spec"].get("nodeName") != node.name]
 
 
+@pytest.mark.own
 def test_a_lost_node_is_replaced_and_returns(world):
     by_node = collections.Counter(p["spec"]["nodeName"] for p in world.instances().values())
     node = world.cluster.node(min(by_node, key=by_node.get))

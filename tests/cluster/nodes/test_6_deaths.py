@@ -28,6 +28,7 @@ def kill(world, pod, container):
     wait_restarted(world, name, container, count)
 
 
+@pytest.mark.own
 def test_sidecar_is_killed(world):
     before = [d.connections for d in world.devices]
     pod = next(iter(world.instances().values()))
@@ -37,6 +38,7 @@ def test_sidecar_is_killed(world):
     assert all(world.reaches(d) for d in world.devices)
 
 
+@pytest.mark.own
 def test_openvpn_is_killed(world):
     name, pod = next(iter(world.instances().items()))
     index = int(pod["metadata"]["labels"]["vpn.openbalena.io/index"])
@@ -68,8 +70,8 @@ def test_a_state_service_is_deleted(world):
     pod = world.component("state")[0]["metadata"]["name"]
     world.kubectl.run("-n", NAMESPACE, "delete", "pod", pod)
     wait_until(lambda: sum(map(is_ready, world.component("state"))) == 2, 60, "two are there again")
-    for host in world.state.hosts():
-        wait_until(lambda: len(world.state.get_of(host, "/v1/devices")[1].splitlines())
+    for pod in world.state.pods():
+        wait_until(lambda: len(world.state.get_of(pod, "/v1/devices")[1].splitlines())
                    == len(world.devices), 5,
                    "the new one knows all")
     world.wait_agreed()
@@ -98,6 +100,7 @@ def test_a_connect_proxy_is_deleted_while_it_is_used(world):
     assert world.reaches(device)
 
 
+@pytest.mark.own
 @pytest.mark.parametrize("container", ["haproxy", "balancer"])
 def test_what_devices_come_through_is_killed(world, container):
     """Its devices come again by themselves; no instance is touched; a new one gets in."""
@@ -118,6 +121,7 @@ def test_what_devices_come_through_is_killed(world, container):
     assert {n: p["metadata"]["uid"] for n, p in world.instances().items()} == instances
 
 
+@pytest.mark.own
 def test_both_controllers_are_killed_at_once(world):
     before = [d.connections for d in world.devices]
     threads = [threading.Thread(target=kill, args=(world, pod, "controller"))

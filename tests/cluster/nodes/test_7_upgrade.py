@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 
+from clusterlab.image import load
 from clusterlab.wait import wait_until
 from clusterlab.world import IMAGE, NAMESPACE, POOL, REGISTRY, REPOSITORY, restarts
 from test_2_scale import History
@@ -18,6 +19,9 @@ def sidecar_image(pod):
 
 def tag_next(world):
     """The same image under another name, on every node."""
+    if not world.cluster.own:
+        load(world.cluster, NEXT)
+        return
     for node in world.cluster.nodes:
         node.ctr("images", "tag", "--force", IMAGE, NEXT)
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from clusterlab.world import NAMESPACE
 
 OURS = "system:serviceaccount:%s:" % NAMESPACE
@@ -37,11 +39,13 @@ def granted(world):
                             yield subject["name"], verb, group, resource
 
 
+@pytest.mark.own
 def test_no_call_was_denied(world):
     denied = sorted({c[:4] for c in calls(world.cluster) if c[4] == "forbid"})
     assert not denied, "\n".join(map(str, denied))
 
 
+@pytest.mark.own
 def test_every_right_was_used(world):
     """Or is what a watch begins with at an API server that is too old to stream a list."""
     used = {c[:4] for c in calls(world.cluster) if c[4] == "allow"}
