@@ -147,7 +147,8 @@ class KindCluster(GivenCluster):
     def down(self):
         if not self.folder.exists():
             return False
-        run("kind", "delete", "cluster", "--name", self.name, check=False)
+        run("kind", "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig),
+            check=False)
         self.end_outside()
         return True
 
@@ -157,7 +158,13 @@ def docker_answers():
 
 
 def choose(name, say=print):
-    """The cluster to use: KUBECONFIG's, kind's, or our own."""
+    """The cluster to use: the one that is up under that name, whatever the environment has become
+    since; else KUBECONFIG's, kind's, or our own."""
+    folder = own.HOME / name
+    if (folder / "cluster.json").exists():
+        return own.Cluster(name, say=say)
+    if (folder / "kubeconfig").exists():
+        return KindCluster(name, say)
     if os.environ.get("KUBECONFIG"):
         return GivenCluster(name, say, os.environ["KUBECONFIG"],
                             os.environ.get("VPN_CLUSTER_API_HOST"),
