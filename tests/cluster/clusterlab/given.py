@@ -68,6 +68,7 @@ class GivenCluster:
         workers = [n for n in nodes if not any(t["effect"] == "NoSchedule"
                                                for t in n["spec"].get("taints", []))]
         self.nodes = [GivenNode(n) for n in workers or nodes]
+        self.node_addresses = [GivenNode(n).address for n in nodes]
         self.network = own.unused_network()
         return self
 

@@ -76,9 +76,15 @@ class World:
             "haproxy": {"maxConnections": 1000, "drainSeconds": 10,
                         "idleTimeoutSeconds": 2 * KEEPALIVE_SECONDS},
             "state": {"lostSeconds": LOST_SECONDS},
-            # The stand-in is outside of the cluster, but dials Pods.
-            **({"networkPolicy": {"apiFrom": [{"ipBlock": {"cidr": self.cluster.api_host + "/32"}}]}}
-               if self.cluster.own else {})}
+            "networkPolicy": self.policies()}
+
+    def policies(self):
+        """What is outside of the cluster and dials Pods: the stand-in; elsewhere the API server, by
+        which the tests ask the state service."""
+        to_list = lambda addresses: [{"ipBlock": {"cidr": a + "/32"}} for a in addresses]  # noqa: E731
+        if self.cluster.own:
+            return {"apiFrom": to_list([self.cluster.api_host])}
+        return {"monitoringFrom": to_list(self.cluster.node_addresses)}
 
     def install(self, **changes):
         """The release, anew or with other values; returns when its Deployments are ready."""
