@@ -55,9 +55,13 @@ enum log_level local_output_classify(const char *line, const char **ret_text)
 
     if (begins(line, "[NOTICE]") || begins(line, "[WARNING]") || begins(line, "[ALERT]")) {
         *ret_text = skip_haproxy_head(line);
-        return line[1] == 'A' ? LOG_ERROR : line[1] == 'W' ? LOG_WARN : LOG_INFO;
+        bool ordered = strstr(*ret_text, " is going DOWN for maintenance") != NULL; /* by us */
+        return line[1] == 'A' ? LOG_ERROR : line[1] == 'W' && !ordered ? LOG_WARN : LOG_INFO;
     }
     *ret_text = skip_time(line);
+    if (strstr(*ret_text, " peer info: ") != NULL) { /* a dozen for each device */
+        return LOG_DEBUG;
+    }
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
         if (strstr(*ret_text, errors[i]) != NULL) {
             return LOG_ERROR;

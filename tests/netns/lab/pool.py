@@ -131,8 +131,9 @@ class Pool:
                 words = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes().split(b"\0")[:-1]
                 words = [w.decode("utf-8", "replace") for w in words]
                 program = os.path.basename(words[0]) if words else ""
-                if program == "haproxy" and "-c" in words:
-                    continue  # it only reads a file, for a moment
+                if (program == "haproxy" and "-c" in words) or (
+                        program == "openvpn" and "--management" not in words):
+                    continue  # it is only asked for its opinion, for a moment
                 if program in PROGRAMS and (name is None or program == name):
                     found.append((pid, program, words))
         return found

@@ -86,7 +86,7 @@ static void test_output_is_logged_with_who_says_it(void **state)
     open_output();
     say("2026-01-31 12:00:00 Listening on \"x\"\n\nhalf ");
     assert_logs("\"level\":\"info\",\"program\":\"openvpn\",\"msg\":\"Listening on \\\"x\\\"\","
-                "\"index\":\"3\"}\n");
+                "\"index\":3}\n");
     say("a line\n");
     assert_logs("\"msg\":\"half a line\"");
 }
@@ -119,7 +119,7 @@ static void test_output_cuts_lines_without_end(void **state)
     open_output();
     say(many);
     say("\n");
-    until_text = "xxx\",\"index\":\"3\"}\n{";
+    until_text = "xxx\",\"index\":3}\n{";
     assert_true(loop_until(t.loop, is_logged));
 }
 
@@ -174,11 +174,15 @@ static void test_output_classifies(void **state)
     } cases[] = {
         {"[ALERT]    (12) : config : x", "config : x", LOG_ERROR},
         {"[WARNING]  (12) : Server a is DOWN", "Server a is DOWN", LOG_WARN},
+        {"[WARNING]  (12) : Server i/vpn2 is going DOWN for maintenance. 0 active",
+         "Server i/vpn2 is going DOWN for maintenance. 0 active", LOG_INFO},
         {"[NOTICE]   (12) : New worker", "New worker", LOG_INFO},
         {"2026-01-31 12:00:00 WARNING: --ping", "WARNING: --ping", LOG_WARN},
         {"2026-01-31 12:00:00 Options error: bad", "Options error: bad", LOG_ERROR},
         {"2026-01-31 12:00 no time", "2026-01-31 12:00 no time", LOG_INFO},
         {"TLS Error: handshake failed", "TLS Error: handshake failed", LOG_INFO}, /* a device's */
+        {"2026-01-31 12:00:00 10.99.0.2:47816 peer info: IV_VER=2.6.14",
+         "10.99.0.2:47816 peer info: IV_VER=2.6.14", LOG_DEBUG},
         {"", "", LOG_INFO},
     };
 
