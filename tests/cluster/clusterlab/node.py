@@ -28,6 +28,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   max_container_log_line_size = 65536
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{folder}/hosts"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{folder}/cni"
