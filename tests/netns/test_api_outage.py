@@ -72,11 +72,7 @@ def test_flapping_api_and_slow_api(lab):
 
 
 def test_deleted_service_instance_is_registered_anew_once(lab):
-    for _ in range(3):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(3, services=False)
     old = lab.pool.sidecar(1)["serviceId"]
     since = lab.api.health()["seq"]
     lab.api.delete_service_instance(old)

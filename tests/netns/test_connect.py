@@ -11,11 +11,7 @@ from lab.wait import wait_until
 @pytest.fixture
 def fleet(make_lab):
     lab = make_lab(replicas=2)
-    for _ in range(3):
-        lab.device()
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(3)
     return lab
 
 

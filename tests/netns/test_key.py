@@ -27,11 +27,7 @@ def anew(lab, program):
 def serving(make_lab):
     lab = make_lab(replicas=2)
     lab.api.key("vpn-2", NEW_KEY, "service")
-    for _ in range(2):
-        lab.device()
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(2)
     return lab
 
 

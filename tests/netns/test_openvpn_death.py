@@ -19,11 +19,7 @@ def listed(lab, service_id):
 
 def test_devices_of_a_killed_openvpn_are_reported_and_return(make_lab):
     lab = make_lab(replicas=2)
-    for _ in range(4):
-        lab.device()
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(4)
     hit = [d for d in lab.devices if instance_of(lab, d)["index"] == 1]
     spared = [d for d in lab.devices if d not in hit]
     assert hit and spared
@@ -46,11 +42,7 @@ def test_devices_of_a_killed_openvpn_are_reported_and_return(make_lab):
 def test_instance_lost_while_nobody_looked_is_buried(make_lab):
     """Controller, OpenVPN and sidecar of index 2 die; meanwhile the pool shrinks."""
     lab = make_lab(replicas=2)
-    for _ in range(4):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(4, services=False)
     service_id = lab.pool.sidecar(2)["serviceId"]
     assert listed(lab, service_id)
 
@@ -91,11 +83,7 @@ def test_instance_given_up_after_crashes_is_buried_and_replaced(lab):
 def test_what_a_sidecar_could_not_report_before_its_end_is_buried(make_lab):
     """Scaled away while the API is down: nobody but the controller is left to tell it."""
     lab = make_lab(replicas=2, drain={"timeoutSeconds": 5})
-    for _ in range(4):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(4, services=False)
     ids = {i: lab.pool.sidecar(i)["serviceId"] for i in (1, 2)}
     lab.api.mode("down")
     for device in lab.devices:
@@ -111,11 +99,7 @@ def test_what_a_sidecar_could_not_report_before_its_end_is_buried(make_lab):
 
 def test_burial_waits_for_an_api_that_is_down(make_lab):
     lab = make_lab(replicas=2)
-    for _ in range(2):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(2, services=False)
     index = instance_of(lab, lab.devices[0])["index"]
     service_id = lab.pool.sidecar(index)["serviceId"]
     lab.api.mode("down")

@@ -75,11 +75,7 @@ def test_sidecar_goes_on_with_its_service_instance(lab):
 
 def test_killed_controller_adopts_what_runs(make_lab):
     lab = make_lab(replicas=2)
-    for _ in range(3):
-        lab.device()
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(3)
     before = {name: lab.pool.pids(name) for name in
               ("openvpn", "vpn-sidecar", "vpn-state", "vpn-connect-proxy", "haproxy")}
 

@@ -16,11 +16,7 @@ def by_index(lab):
 
 def test_up_and_down(make_lab):
     lab = make_lab(replicas=2, drain={"ratePerMinute": RATE, "timeoutSeconds": 60})
-    for _ in range(6):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(6, services=False)
     assert {i: len(d) for i, d in by_index(lab).items()} == {1: 3, 2: 3}
 
     lab.pool.change(replicas=3)
@@ -84,11 +80,7 @@ def test_to_none_and_back(make_lab):
 def test_a_roll_moves_each_device_once(make_lab):
     """From what was there to what is new, never from one that is to go to the next."""
     lab = make_lab(replicas=2)
-    for _ in range(4):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(4, services=False)
     old = set(by_index(lab))
     lab.pool.change(openvpn={"handWindowSeconds": 61})
     wait_until(lambda: not any(lab.pool.pids("openvpn", i) for i in old), 120, "the old are gone")

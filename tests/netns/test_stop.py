@@ -9,11 +9,7 @@ from lab.wait import wait_until
 
 def test_sigterm_drains_reports_and_leaves_nothing(make_lab):
     lab = make_lab(replicas=2, drain={"ratePerMinute": 60, "timeoutSeconds": 30})
-    for _ in range(4):
-        lab.device(services=False)
-    for device in lab.devices:
-        device.wait_online()
-    lab.wait_agreed()
+    lab.devices_online(4, services=False)
     sidecars = [lab.pool.sidecar(i)["serviceId"] for i in (1, 2)]
     assert lab.pool.stop() == 0
 

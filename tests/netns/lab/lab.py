@@ -67,6 +67,14 @@ class Lab:
             self.api.device(device.uuid, device.key, api_port=SUPERVISOR_PORT)
         return device.start() if start else device
 
+    def devices_online(self, count, **more):
+        """So many new ones at once; all are online, and that is known."""
+        for _ in range(count):
+            self.device(**more)
+        for device in self.devices:
+            device.wait_online()
+        self.wait_agreed()
+
     def connect(self, device, port=HTTP_PORT, token=USER_TOKEN, **more):
         return proxy.connect(self.machine, "%s.balena:%d" % (device.uuid, port), token, **more)
 
