@@ -145,12 +145,12 @@ static bool is_plain(const char *s)
 /* What NUM() made, without its mark; NULL: anything else, whatever it begins with. */
 static const char *number_of(const char *value)
 {
-    const char *digits = value + 1 + (value[0] == NUM_MARK && value[1] == '-');
-
-    if (value[0] != NUM_MARK || *digits == '\0' || digits[strspn(digits, "0123456789")] != '\0') {
+    if (value[0] != NUM_MARK) {
         return NULL;
     }
-    return value + 1;
+    const char *digits = value[1] == '-' ? value + 2 : value + 1;
+    bool all = *digits != '\0' && digits[strspn(digits, "0123456789")] == '\0';
+    return all ? value + 1 : NULL;
 }
 
 static void append_field(struct buf *b, const char *key, const char *value)

@@ -26,8 +26,13 @@ struct secrets {
     size_t count;
 };
 
-/* HMAC-SHA256(service_key, purpose). Purposes: "vpn-state feed", "vpn-ticket", "vpn-verdict",
- * "vpn-sidecar control". */
+/* Purposes. Two processes must mean the same: of each there is one text. */
+#define SECRET_STATE "vpn-state feed"        /* a state service: its feed and its roster */
+#define SECRET_CONTROL "vpn-sidecar control" /* a sidecar: to be told to drain */
+#define SECRET_TICKET "vpn-ticket"           /* a sidecar's CONNECT proxy */
+#define SECRET_VERDICT "vpn-verdict"         /* fingerprints of devices' keys */
+
+/* HMAC-SHA256(service_key, purpose). */
 void secret_derive(const char *service_key, const char *purpose, uint8_t out[SECRET_BYTES]);
 void secrets_derive(const struct service_keys *keys, const char *purpose, struct secrets *ret);
 /* "{64 hex}" or "{64 hex}.{64 hex}". */

@@ -306,7 +306,9 @@ static void forgive_creates(struct pool_run *run)
 
 static const char balancers_silent[] = "no balancer has answered for 30 s, so no device may get in";
 
-static void set_degraded(struct pool_run *run, const struct pods_seen *seen, size_t occupied_count)
+/* -> what is worth an Event when it begins, NULL: nothing */
+static const char *set_degraded(struct pool_run *run, const struct pods_seen *seen,
+                                size_t occupied_count)
 {
     struct pool_status *s = &run->status;
     char message[POOL_MESSAGE_MAX + 1] = "", why[POOL_MESSAGE_MAX + 1] = "";
@@ -315,39 +317,37 @@ static void set_degraded(struct pool_run *run, const struct pods_seen *seen, siz
     if (run->why_failed[0] != '\0') {
         pool_status_condition(s, POOL_DEGRADED, true, "CreateFailed", run->why_failed,
                               seen->now_ms);
-        return;
+        return result.degraded;
     }
     if (reason == NULL && occupied_count > 0 && run->taken_count > 0) {
         snprintf(message, sizeof(message), "Pod %s-%u is not this pool's; it is left alone",
                  run->name, run->taken[0].index);
         pool_status_condition(s, POOL_DEGRADED, true, "NameTaken", message, seen->now_ms);
-        return;
+        return result.degraded;
     }
     if (reason == NULL && run_balancers_silent(run)) {
         snprintf(message, sizeof(message), "%s: %.200s", balancers_silent,
                  pool_run_balancers_name(run));
         pool_status_condition(s, POOL_DEGRADED, true, "BalancersSilent", message, seen->now_ms);
-        return;
+        return balancers_silent;
     }
     if (reason == NULL) {
         pool_status_condition(s, POOL_DEGRADED, false, "AsDesired", "", seen->now_ms);
-        return;
+        return NULL;
     }
     bool has_why = pods_why(seen, s, why);
     if (strcmp(reason, "WaitingForApi") == 0 && strstr(why, "no balancer") != NULL) {
         pool_status_condition(s, POOL_DEGRADED, true, "WaitingForBalancer", why, seen->now_ms);
-        return;
+        return result.degraded;
     }
     snprintf(message, sizeof(message), "%.200s%s%.800s", result.degraded, has_why ? "; " : "", why);
     pool_status_condition(s, POOL_DEGRADED, true, reason, message, seen->now_ms);
+    return result.degraded;
 }
 
-static void tell_changes(struct pool_run *run)
+static void tell_change(struct pool_run *run, const char *now)
 {
     const struct pool_condition *c = &run->status.conditions[POOL_DEGRADED];
-    const char *now = !c->yes                                     ? NULL
-                      : strcmp(c->reason, "BalancersSilent") == 0 ? balancers_silent
-                                                                  : result.degraded;
 
     if (now != NULL && now != run->was_degraded) {
         log_warn("the pool is degraded", "pool", run->name, "why", c->message, NULL);
@@ -381,7 +381,7 @@ static void set_conditions(struct pool_run *run, const struct pods_seen *seen,
     pool_status_condition(s, POOL_AVAILABLE, result.available,
                           result.available ? "EnoughReady" : "TooFewReady", message, seen->now_ms);
     forgive_creates(run);
-    set_degraded(run, seen, occupied_count);
+    const char *worth_telling = set_degraded(run, seen, occupied_count);
     if (!result.progressing) {
         pool_status_condition(s, POOL_PROGRESSING, false, "Settled", "", seen->now_ms);
     } else if (result.degraded_reason != NULL &&
@@ -393,7 +393,7 @@ static void set_conditions(struct pool_run *run, const struct pods_seen *seen,
         say_changing(run, message);
         pool_status_condition(s, POOL_PROGRESSING, true, "Changing", message, seen->now_ms);
     }
-    tell_changes(run);
+    tell_change(run, worth_telling);
 }
 
 /* --- what waits for its burial --- */

@@ -189,7 +189,7 @@ struct sidecar_calls *sidecar_calls_new(struct loop *loop, struct http_client *h
 {
     struct sidecar_calls *c = xcalloc(1, sizeof(*c));
 
-    secret_token(keys, "vpn-sidecar control", c->token);
+    secret_token(keys, SECRET_CONTROL, c->token);
     hashmap_init(&c->sidecars);
     c->loop = loop;
     c->http = http;

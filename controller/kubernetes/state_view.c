@@ -339,7 +339,7 @@ struct state_view *state_view_new(struct loop *loop, struct http_client *http, c
         free(v);
         return NULL;
     }
-    secret_token(keys, "vpn-state feed", v->token);
+    secret_token(keys, SECRET_STATE, v->token);
     hashmap_init(&v->known);
     v->loop = loop;
     v->http = http;

@@ -152,18 +152,13 @@ static int check_folders(const struct options *o, struct err *err)
     return 0;
 }
 
-static const char *text_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? text : NULL;
-}
-
 static struct local_settings settings_of(const struct options *o)
 {
     return (struct local_settings){
         .file = o->file,
         .runtime_dir = o->runtime_dir,
         .state_dir = o->state_dir,
-        .keys = {text_or_null(o->service_key), text_or_null(o->previous_key)},
+        .keys = {o->service_key, o->previous_key},
     };
 }
 

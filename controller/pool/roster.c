@@ -65,7 +65,7 @@ struct roster *roster_new(struct loop *loop, struct http_client *http,
 
     r->loop = loop;
     r->http = http;
-    secret_token(keys, "vpn-state feed", r->token);
+    secret_token(keys, SECRET_STATE, r->token);
     r->timer = loop_timer_new(loop, on_timer, r);
     return r;
 }

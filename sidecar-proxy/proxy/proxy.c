@@ -69,7 +69,7 @@ static struct proxy_settings settings_of(const struct proxy_options *o)
         .default_port = (uint16_t)or_default(o->default_port, 80),
     };
 
-    secrets_derive(&o->keys, "vpn-ticket", &s.ticket_keys);
+    secrets_derive(&o->keys, SECRET_TICKET, &s.ticket_keys);
     return s;
 }
 

@@ -273,7 +273,7 @@ int control_open(const struct control_options *options, struct control **ret, st
     struct control *c = xcalloc(1, sizeof(*c));
 
     c->o = *options;
-    secrets_derive(&c->o.keys, CONTROL_TOKEN_PURPOSE, &c->tokens);
+    secrets_derive(&c->o.keys, SECRET_CONTROL, &c->tokens);
     int r = http_server_new(c->o.loop, &c->server, err);
     if (r == 0) {
         r = listen_all(c, err);

@@ -12,7 +12,6 @@
 struct control;
 
 #define CONTROL_LISTENERS_MAX 4
-#define CONTROL_TOKEN_PURPOSE "vpn-sidecar control" /* secret_derive()'s */
 
 struct control_status { /* texts are borrowed */
     const char *pool;

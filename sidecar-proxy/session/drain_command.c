@@ -188,7 +188,7 @@ int drain_command_open(const struct drain_command_options *options, struct drain
     }
     d->o = *options;
     if (d->socket == NULL && options->keys.key != NULL) {
-        secret_token(&options->keys, CONTROL_TOKEN_PURPOSE, d->token);
+        secret_token(&options->keys, SECRET_CONTROL, d->token);
     }
     d->body = format_body(options->rate_per_minute, options->timeout_s);
     d->answered_ms = clock_monotonic_ms();

@@ -163,7 +163,7 @@ struct feeds *feeds_open(const struct feeds_options *options)
     f->phase = "starting";
     list_init(&f->all);
     f->end = loop_timer_new(f->o.loop, on_end, f);
-    secret_token(&f->o.keys, "vpn-state feed", f->token);
+    secret_token(&f->o.keys, SECRET_STATE, f->token);
     replicas_watch(f->o.states, follow, f);
     follow(f);
     return f;

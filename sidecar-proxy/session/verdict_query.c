@@ -51,7 +51,7 @@ int verdict_asker_new(struct loop *loop, const struct replicas *states,
     a->loop = loop;
     list_init(&a->queries);
     a->states = states;
-    secret_token(keys, "vpn-state feed", a->token);
+    secret_token(keys, SECRET_STATE, a->token);
     *ret = a;
     return 0;
 }

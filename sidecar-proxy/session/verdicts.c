@@ -5,7 +5,7 @@
 
 void verdicts_init(struct verdicts *v, const char *service_key, size_t max)
 {
-    secret_derive(service_key, "vpn-verdict", v->secret);
+    secret_derive(service_key, SECRET_VERDICT, v->secret);
     dict_init(&v->by_fingerprint, max > 0 ? max : 1);
     list_init(&v->in_order);
 }

@@ -73,7 +73,7 @@ static void sample(void *arg)
 void service_init(struct service *s, struct loop *loop, const struct service_options *options)
 {
     *s = (struct service){.loop = loop};
-    secrets_derive(&options->keys, "vpn-state feed", &s->tokens);
+    secrets_derive(&options->keys, SECRET_STATE, &s->tokens);
     s->table = table_new(&(struct table_options){.lost_ms = options->lost_seconds * 1000,
                                                  .max_sessions = options->max_sessions,
                                                  .max_instances = INSTANCES_MAX});

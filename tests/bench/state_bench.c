@@ -416,7 +416,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: state_bench VPN_STATE\n");
         return 2;
     }
-    secret_derive(KEY, "vpn-state feed", token);
+    secret_derive(KEY, SECRET_STATE, token);
     secret_hex(token, bench.token);
     must(loop_new(&bench.loop, &bench.err) == 0, "loop");
     start(argv[1]);

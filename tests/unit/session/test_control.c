@@ -217,11 +217,11 @@ static void test_control_over_tcp_shows_all_and_changes_nothing_without_the_toke
     assert_int_equal(request(f, NULL, "GET", "/readyz", NULL), 200);
     assert_int_equal(request(f, NULL, "GET", "/v1/devices/" UUID_A, NULL), 200);
     assert_int_equal(request(f, NULL, "POST", "/v1/drain", "{}"), 401);
-    secret_token(&(struct service_keys){.key = "another key"}, CONTROL_TOKEN_PURPOSE, token);
+    secret_token(&(struct service_keys){.key = "another key"}, SECRET_CONTROL, token);
     assert_int_equal(request_as(f, token, NULL, "POST", "/v1/drain", "{}"), 401);
     assert_int_equal(f->drains, 0);
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        secret_token(&(struct service_keys){.key = good[i]}, CONTROL_TOKEN_PURPOSE, token);
+        secret_token(&(struct service_keys){.key = good[i]}, SECRET_CONTROL, token);
         assert_int_equal(request_as(f, token, NULL, "POST", "/v1/drain", "{}"), 202);
         assert_int_equal(f->drains, i + 1);
     }
